@@ -98,6 +98,9 @@ func (c *compiled) match(op Operation, path string) (Match, bool) {
 				return Match{}, false
 			}
 			m.capture(s.name, rest)
+			if folded {
+				m.Path = c.rebuild(m.Captures)
+			}
 			return m, true
 		}
 		if !more {
@@ -137,7 +140,7 @@ func (m *Match) capture(name, value string) {
 	m.Captures[name] = value
 }
 
-// rebuild writes the path of a pattern without a rest from its captures.
+// rebuild writes the path of a pattern from its captures.
 func (c *compiled) rebuild(captures map[string]string) string {
 	words := make([]string, len(c.segments))
 	for i, s := range c.segments {
