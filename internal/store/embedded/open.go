@@ -1,0 +1,228 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"jeton/internal/store"
+)
+
+// Options say where the data is and what it may cost.
+type Options struct {
+	// Path is the data directory. It is created when absent and then readable by its owner only.
+	Path string
+	// FS is the file system that Path is on; nil is the disk.
+	FS vfs.FS
+	// Logger is told of what an operator must know; nil is silence.
+	Logger *slog.Logger
+	// CacheBytes bounds the cache of blocks read from disk; 0 is 64 MiB. Beside it, the store
+	// needs up to 128 MiB for writes that are not yet in tables.
+	CacheBytes int64
+}
+
+// What Pebble is given, sized for records of some hundred bytes, written often, read by key and
+// deleted in ranges; and for a process that shall stay well below 600 MiB with any number of them.
+const (
+	defaultCacheBytes = 64 << 20
+	memoryCacheBytes  = 8 << 20
+
+	// memTableBytes is how much is written before it becomes a table: about 30,000 token
+	// writes. It also bounds what a restart replays (under half a second).
+	memTableBytes = 32 << 20
+	// memTables is how many of them may wait for the disk before writers do.
+	memTables = 4
+
+	// blockBytes is small since records are read one at a time, and are ciphertext, which
+	// no bigger block would compress better.
+	blockBytes = 4 << 10
+	// indexBlockBytes is large so that the index of a table is one block.
+	indexBlockBytes = 128 << 10
+	// bloomBitsPerKey gives one per cent of false positives: looking for what is not there
+	// (a revoked token, an unused name) reads no block.
+	bloomBitsPerKey = 10
+
+	baseLevelBytes = 64 << 20
+	tableBytes     = 4 << 20
+	// syncBytes bounds how much written data the kernel may pile up before a sync has to
+	// wait for it.
+	syncBytes = 512 << 10
+	openFiles = 512
+
+	// format is the newest on-disk format of Pebble 2.1. It is not FormatNewest: a newer
+	// library must not move the data out of an older binary's reach by itself.
+	format = pebble.FormatValueSeparation
+)
+
+// Open opens the store at opts.Path, creating it when there is none. When another Store holds
+// it, here or in another process, the error wraps store.ErrInUse. ctx is only looked at
+// before the work begins: recovery cannot be broken off half-way.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if opts.Path == "" {
+		return nil, errors.New("store: no data directory given")
+	}
+	logger := opts.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.CacheBytes == 0 {
+		opts.CacheBytes = defaultCacheBytes
+	}
+	disk, path, err := prepare(opts)
+	if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
+	}
+	s := &Store{disk: newFailStop(disk, logger), logger: logger}
+	if err := s.open(path, opts.CacheBytes); err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
+	}
+	return s, nil
+}
+
+// OpenMemory returns a new, empty store that lives as long as the process. It is the same code
+// as a store on disk, over a file system in memory.
+func OpenMemory() (*Store, error) {
+	return Open(context.Background(), Options{Path: "memory", FS: vfs.NewMem(), CacheBytes: memoryCacheBytes})
+}
+
+// prepare makes the data directory and returns the file system to use, and the one name of
+// the directory under which it is locked.
+func prepare(opts Options) (vfs.FS, string, error) {
+	if opts.FS != nil {
+		return opts.FS, opts.Path, opts.FS.MkdirAll(opts.Path, 0o700)
+	}
+	path, err := preparePrivateDir(opts.Path)
+	return privateFS{vfs.Default}, path, err
+}
+
+// open locks the directory and starts Pebble.
+func (s *Store) open(path string, cacheBytes int64) (err error) {
+	lock, err := pebble.LockDirectory(path, s.disk)
+	if err != nil {
+		if isHeld(err) {
+			return store.ErrInUse
+		}
+		return fmt.Errorf("lock: %w", err)
+	}
+	s.lock = lock
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Close())
+		}
+	}()
+	opts := s.engineOptions(cacheBytes)
+	opts.Lock = lock
+	if s.db, err = pebble.Open(path, opts); err != nil {
+		return errors.Join(err, s.disk.failure())
+	}
+	position, err := readPosition(s.db)
+	// Not every failed write fails pebble.Open, since failStop hides them.
+	if err = errors.Join(err, s.disk.failure()); err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	s.begun.Store(position)
+	s.done.Store(position)
+	s.disk.arm()
+	return nil
+}
+
+// engineOptions are Pebble's settings; the constants above say why.
+func (s *Store) engineOptions(cacheBytes int64) *pebble.Options {
+	opts := &pebble.Options{
+		FS:                          s.disk,
+		FormatMajorVersion:          format,
+		CacheSize:                   cacheBytes,
+		MemTableSize:                memTableBytes,
+		MemTableStopWritesThreshold: memTables,
+		L0CompactionThreshold:       2,
+		L0StopWritesThreshold:       32,
+		LBaseMaxBytes:               baseLevelBytes,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+		BytesPerSync:                syncBytes,
+		WALBytesPerSync:             syncBytes,
+		MaxOpenFiles:                openFiles,
+		Logger:                      engineLogger{s},
+		EventListener:               s.engineEvents(),
+	}
+	opts.TargetFileSizes[0] = tableBytes
+	for i := range opts.Levels {
+		opts.Levels[i].BlockSize = blockBytes
+		opts.Levels[i].IndexBlockSize = indexBlockBytes
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
+	}
+	// Snappy: it gives up at once on ciphertext and halves what is not.
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	return opts
+}
+
+// isHeld tells a lock that somebody else has from one that cannot be taken. Pebble's file
+// systems answer with EAGAIN or EACCES for another process, and with an error that has no
+// system error in it for this one; a *fs.PathError is about the lock's file.
+func isHeld(err error) bool {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return false
+	}
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return true
+	}
+	return errno == syscall.EAGAIN || errno == syscall.EACCES
+}
+
+// preparePrivateDir makes sure that path is a directory that only its owner may enter, and
+// returns its canonical name, so that two ways to spell it meet at the same lock.
+func preparePrivateDir(path string) (string, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", err
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", err
+	}
+	if err := makePrivate(path); err != nil {
+		return "", err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return "", err
+	}
+	for _, entry := range entries {
+		if err := makePrivate(filepath.Join(path, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return path, nil
+}
+
+// makePrivate takes from path what others than its owner may do; it fails when it cannot
+// (CVE-2021-38553).
+func makePrivate(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	mode := info.Mode()
+	if mode&fs.ModeSymlink != 0 || mode.Perm()&0o077 == 0 {
+		return nil
+	}
+	if err := os.Chmod(path, mode.Perm()&^0o077); err != nil {
+		return fmt.Errorf("others than its owner may access it, and that cannot be changed: %w", err)
+	}
+	return nil
+}

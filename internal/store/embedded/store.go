@@ -1,0 +1,300 @@
+// Package embedded owns the store of a single machine: store.Store on Pebble, a log-structured
+// merge tree in this process, for real data on a disk and, over an in-memory file system, for
+// dev mode and tests.
+//
+// # Layout
+//
+// The first byte of every Pebble key says whose it is: 0x00 is the store's own, 0x01 is the
+// caller's, whose key follows. So no caller can name, scan or delete a key of the store, any
+// byte string is a good key (the empty one too), and a later version has room for more of its
+// own keys. The store keeps one: 0x00 "position", the number of the newest commit (eight bytes,
+// big-endian), which every commit writes along with its data.
+//
+// # Commits and locks
+//
+// Store.commit is held while one closure runs against an indexed batch, while the batch is
+// handed to Pebble (which appends it to the log and makes it visible) and while subscribers are
+// told of it. It is released before the log is synced: each Update waits for its own sync, and
+// one fsync serves all that were handed over while the one before was under way. Since closures
+// run one at a time on the newest state, transactions are serialisable without conflicts or
+// retries, and since the log is one sequence, a durable commit has all earlier ones behind it.
+//
+// Readers take none of these locks: a View reads a Pebble snapshot. It may therefore see a
+// commit whose sync is still under way and which a power cut would undo; what a caller writes
+// after having seen it is durable only together with it. Holding readers back until the sync
+// was rejected: they would wait for the disk.
+//
+// # When the disk fails
+//
+// Pebble panics, exits the process or retries in a hot loop when it cannot write. A failStop
+// file system stands between it and the disk so that this never happens: at the first failed
+// write, sync or create it freezes the files as they are, and from then on Updates fail with
+// an error that names the cause while Views go on reading. A new Open recovers what was durable.
+//
+// # Rejected
+//
+// bbolt pays one fsync a transaction and degrades under churn as its free list grows, SQLite
+// has the same cost for its single writer, and Badger needs a value-log collector to be run.
+package embedded
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"jeton/internal/store"
+)
+
+// Store implements store.Store. A Reader or Tx of it belongs to the goroutine of its closure.
+type Store struct {
+	db     *pebble.DB
+	disk   *failStop
+	lock   io.Closer // of the data directory
+	logger *slog.Logger
+
+	// life counts the calls in flight, so that Close can wait for them.
+	life struct {
+		sync.Mutex
+		closed bool
+		calls  sync.WaitGroup // Add only under the mutex and while not closed
+	}
+
+	// commit serialises transactions from the start of the closure to the end of the
+	// notification, so that commit order is position order is notification order.
+	// Lock order: commit, then subs.
+	commit sync.Mutex
+
+	// begun and done number the commit last begun and last visible. Both are written under
+	// commit; a reader that finds them equal around taking a snapshot knows its position
+	// without reading it.
+	begun, done atomic.Uint64
+
+	// wedged says that Pebble panicked in the middle of a commit and may hold locks of its own.
+	wedged atomic.Bool
+
+	subs struct {
+		sync.Mutex
+		list []*subscriber // in order of subscription
+	}
+}
+
+type subscriber struct{ fn func(store.Commit) }
+
+var _ store.Store = (*Store)(nil)
+
+// View runs fn on a snapshot. See store.Store.
+func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.life.calls.Done()
+
+	done := s.done.Load()
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	position := done
+	if s.begun.Load() != done {
+		// A commit was under way: only the snapshot itself knows whether it is in.
+		var err error
+		if position, err = readPosition(snapshot); err != nil {
+			return err
+		}
+	}
+	r := &reader{ctx: ctx, from: snapshot, position: position}
+	defer r.end()
+	return fn(r)
+}
+
+// Update runs fn in a transaction. See store.Store. A transaction that writes nothing is no
+// commit: it takes no position and waits for no sync. fn must not call Update or Close of the
+// same store; a View inside it sees the state before the transaction.
+func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.life.calls.Done()
+
+	batch, err := s.stage(ctx, fn)
+	if err != nil || batch == nil {
+		return err
+	}
+	// The batch is in the log's hands: the outcome is awaited whatever becomes of ctx.
+	err = batch.SyncWait()
+	if failure := s.disk.failure(); failure != nil {
+		return failure
+	}
+	if err != nil {
+		return s.disk.freeze("commit", err)
+	}
+	return batch.Close()
+}
+
+// stage runs fn and hands its writes over; the batch that it returns is visible and waits for
+// its sync. It returns nil when fn wrote nothing.
+func (s *Store) stage(ctx context.Context, fn func(store.Tx) error) (*pebble.Batch, error) {
+	s.commit.Lock()
+	defer s.commit.Unlock() // also when fn panics
+	if err := ctx.Err(); err != nil {
+		return nil, err // cancelled while it waited for its turn
+	}
+	if err := s.disk.failure(); err != nil {
+		return nil, err
+	}
+
+	batch := s.db.NewIndexedBatch()
+	handedOver := false
+	defer func() {
+		if !handedOver {
+			batch.Close()
+		}
+	}()
+	position := s.done.Load() + 1
+	t := &tx{reader: reader{ctx: ctx, from: batch, position: position}, batch: batch}
+	defer t.end()
+	if err := fn(t); err != nil {
+		return nil, err
+	}
+	if batch.Empty() {
+		return nil, nil
+	}
+	if err := batch.Set(positionKey(), binary.BigEndian.AppendUint64(nil, position), nil); err != nil {
+		return nil, fmt.Errorf("store: commit: %w", err)
+	}
+	change, err := s.describe(batch, position)
+	if err != nil {
+		return nil, err
+	}
+
+	s.begun.Store(position)
+	handedOver = true
+	if err := s.apply(batch); err != nil {
+		return nil, err
+	}
+	s.done.Store(position)
+	s.notify(change)
+	return batch, nil
+}
+
+// apply hands batch to Pebble. Pebble panics where it sees no way on; its locks are then in an
+// unknown state, so the store takes no more writes.
+func (s *Store) apply(batch *pebble.Batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.wedged.Store(true)
+			err = s.disk.freeze("commit", fmt.Errorf("pebble: %v", p))
+		}
+	}()
+	if err := s.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
+		return s.disk.freeze("commit", err)
+	}
+	return nil
+}
+
+// Subscribe adds fn to those who are told of commits. fn runs under the commit lock, after the
+// commit is visible and before it is durable; Keys may name a key more than once. cancel must
+// not be called from fn. See store.Store.
+func (s *Store) Subscribe(fn func(store.Commit)) (cancel func()) {
+	sub := &subscriber{fn}
+	s.subs.Lock()
+	defer s.subs.Unlock()
+	s.subs.list = append(s.subs.list, sub)
+	return func() {
+		s.subs.Lock()
+		defer s.subs.Unlock()
+		for i, other := range s.subs.list {
+			if other == sub {
+				s.subs.list = append(s.subs.list[:i:i], s.subs.list[i+1:]...)
+				return
+			}
+		}
+	}
+}
+
+// notify calls the subscribers. REQUIRES: s.commit is held.
+func (s *Store) notify(change store.Commit) {
+	s.subs.Lock()
+	defer s.subs.Unlock()
+	for _, sub := range s.subs.list {
+		sub.fn(change)
+	}
+}
+
+// describe lists what batch changes, or nothing when nobody listens (one who subscribes in
+// between hears of the next commit). Its slices point into batch.
+func (s *Store) describe(batch *pebble.Batch, position uint64) (store.Commit, error) {
+	change := store.Commit{Position: position}
+	s.subs.Lock()
+	listening := len(s.subs.list) > 0
+	s.subs.Unlock()
+	if !listening {
+		return change, nil
+	}
+	for r := batch.Reader(); ; {
+		kind, key, value, ok, err := r.Next()
+		if err != nil {
+			return change, fmt.Errorf("store: commit: %w", err)
+		}
+		if !ok {
+			return change, nil
+		}
+		switch {
+		case kind == pebble.InternalKeyKindRangeDelete:
+			change.Ranges = append(change.Ranges, store.Range{From: callerKey(key), To: callerEnd(value)})
+		case key[0] == callerSpace:
+			change.Keys = append(change.Keys, callerKey(key))
+		}
+	}
+}
+
+// Err is why the store takes no more writes; nil while it does. It is what a health check asks.
+func (s *Store) Err() error { return s.disk.failure() }
+
+// Close waits for the calls in flight, then releases the data. It must not be called from a
+// closure. A second Close returns store.ErrClosed.
+func (s *Store) Close() error {
+	s.life.Lock()
+	if s.life.closed {
+		s.life.Unlock()
+		return store.ErrClosed
+	}
+	s.life.closed = true
+	s.life.Unlock()
+	s.life.calls.Wait()
+
+	failed := s.disk.failure() != nil
+	s.disk.release()
+	var err error
+	if s.wedged.Load() {
+		// Pebble's Close would wait for a lock that nobody will release; its memory and file
+		// descriptors stay until the process ends, the directory does not.
+		s.logger.Error("store: closed without its engine, which broke off in the middle of a commit")
+	} else {
+		err = s.db.Close()
+	}
+	err = errors.Join(err, s.lock.Close())
+	if err != nil && !failed {
+		return fmt.Errorf("store: close: %w", err)
+	}
+	return nil
+}
+
+// enter admits a call, which must end with life.calls.Done.
+func (s *Store) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.life.closed {
+		return store.ErrClosed
+	}
+	s.life.calls.Add(1)
+	return nil
+}
