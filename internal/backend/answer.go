@@ -18,6 +18,8 @@ type Response struct {
 	Auth *Auth
 	// Secret makes the answer a leased one.
 	Secret *Secret
+	// LeaseDuration shows a duration without a lease (kv version 1's advice to readers).
+	LeaseDuration Seconds
 	// WrapTTL asks for wrapping even if the client did not; the shorter of the two holds.
 	WrapTTL time.Duration
 	// WrappedAccessor is shown with a wrapping token besides Auth's (a secret id's, say).
