@@ -29,6 +29,9 @@ func (l engineLogger) Fatalf(format string, args ...any) {
 func (s *Store) engineEvents() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
+			if s.disk.failure() != nil {
+				return // said once already, and Pebble tries again and again
+			}
 			s.logger.Error("store: background work failed", "error", err)
 		},
 		// Reads of the bad block fail with an error of their own; the rest stays readable.

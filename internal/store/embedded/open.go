@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,7 +50,10 @@ const (
 	bloomBitsPerKey = 10
 
 	baseLevelBytes = 64 << 20
-	tableBytes     = 4 << 20
+	// level0Stop is out of reach: writers wait for flushes, which succeed even on a frozen
+	// disk, and never for compactions, which do not.
+	level0Stop = 1000
+	tableBytes = 4 << 20
 	// syncBytes bounds how much written data the kernel may pile up before a sync has to
 	// wait for it.
 	syncBytes = 512 << 10
@@ -84,7 +85,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
 	}
-	s := &Store{disk: newFailStop(disk, logger), logger: logger}
+	s := &Store{logger: logger}
+	if s.disk, err = newFailStop(disk, path, logger); err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
+	}
 	if err := s.open(path, opts.CacheBytes); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
 	}
@@ -101,7 +105,7 @@ func OpenMemory() (*Store, error) {
 // the directory under which it is locked.
 func prepare(opts Options) (vfs.FS, string, error) {
 	if opts.FS != nil {
-		return opts.FS, opts.Path, opts.FS.MkdirAll(opts.Path, 0o700)
+		return opts.FS, opts.Path, opts.FS.MkdirAll(opts.Path, privateDir)
 	}
 	path, err := preparePrivateDir(opts.Path)
 	return privateFS{vfs.Default}, path, err
@@ -119,6 +123,7 @@ func (s *Store) open(path string, cacheBytes int64) (err error) {
 	s.lock = lock
 	defer func() {
 		if err != nil {
+			s.disk.release()
 			err = errors.Join(err, lock.Close())
 		}
 	}()
@@ -130,11 +135,11 @@ func (s *Store) open(path string, cacheBytes int64) (err error) {
 	position, err := readPosition(s.db)
 	// Not every failed write fails pebble.Open, since failStop hides them.
 	if err = errors.Join(err, s.disk.failure()); err != nil {
+		s.disk.release()
 		return errors.Join(err, s.db.Close())
 	}
 	s.begun.Store(position)
 	s.done.Store(position)
-	s.disk.arm()
 	return nil
 }
 
@@ -147,7 +152,7 @@ func (s *Store) engineOptions(cacheBytes int64) *pebble.Options {
 		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       2,
-		L0StopWritesThreshold:       32,
+		L0StopWritesThreshold:       level0Stop,
 		LBaseMaxBytes:               baseLevelBytes,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		BytesPerSync:                syncBytes,
@@ -180,49 +185,4 @@ func isHeld(err error) bool {
 		return true
 	}
 	return errno == syscall.EAGAIN || errno == syscall.EACCES
-}
-
-// preparePrivateDir makes sure that path is a directory that only its owner may enter, and
-// returns its canonical name, so that two ways to spell it meet at the same lock.
-func preparePrivateDir(path string) (string, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return "", err
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return "", err
-	}
-	if err := makePrivate(path); err != nil {
-		return "", err
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return "", err
-	}
-	for _, entry := range entries {
-		if err := makePrivate(filepath.Join(path, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
-	return path, nil
-}
-
-// makePrivate takes from path what others than its owner may do; it fails when it cannot
-// (CVE-2021-38553).
-func makePrivate(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	mode := info.Mode()
-	if mode&fs.ModeSymlink != 0 || mode.Perm()&0o077 == 0 {
-		return nil
-	}
-	if err := os.Chmod(path, mode.Perm()&^0o077); err != nil {
-		return fmt.Errorf("others than its owner may access it, and that cannot be changed: %w", err)
-	}
-	return nil
 }
