@@ -1,0 +1,196 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"jeton/internal/clock"
+	"jeton/internal/store"
+)
+
+// defaultLimit is how long a caller waits for one device unless Settings say otherwise.
+const defaultLimit = 3 * time.Second
+
+// Spec is a device as an operator describes it. Contract: sys §10.
+type Spec struct {
+	Type        string            `json:"type"`
+	Description string            `json:"description"`
+	Options     map[string]string `json:"options"`
+	// Local has no meaning on one node; it is kept and shown.
+	Local bool `json:"local"`
+}
+
+// Opening is what a device type learns of the device it is to open.
+type Opening struct {
+	Options map[string]string
+	// Configured says that the server's configuration asks for the device. Otherwise the API
+	// does, and paths are confined to where the configuration allows.
+	Configured bool
+}
+
+// Factory opens devices of one type. Errors about the options are of kind backend.Invalid, with
+// the contract's text.
+type Factory func(ctx context.Context, o Opening) (Device, error)
+
+// Settings are the server configuration's part in auditing.
+type Settings struct {
+	// AllowPrefix allows the option prefix (`allow_audit_log_prefixing`): it puts bytes that
+	// the caller of the API chooses into a file of the server's.
+	AllowPrefix bool
+	// DeviceLimit is how long a request waits for one device; 0 is three seconds.
+	DeviceLimit time.Duration
+	// Configured are devices that the configuration names, by path. The API cannot disable
+	// them; they are the way out when all devices of the table are dead (docs/audit.md).
+	Configured map[string]Spec
+}
+
+// Deps is what a broker is made of.
+type Deps struct {
+	// Area is audit's own part of the encrypted store.
+	Area store.Store
+	// Types are the device types that this server has, by name.
+	Types    map[string]Factory
+	Clock    clock.Clock
+	Log      *slog.Logger
+	Settings Settings
+}
+
+// Broker hands every entry to every enabled device. All methods are safe for concurrent use.
+type Broker struct {
+	area     store.Store
+	types    map[string]Factory
+	clock    clock.Clock
+	log      *slog.Logger
+	settings Settings
+
+	// state is what entries are logged with: loaded once per entry, replaced as a whole.
+	state atomic.Pointer[state]
+	// changing is held by whoever replaces state, over the write to the store as well, so
+	// that the two tell the same story. It may be held for as long as a device takes to open.
+	changing sync.Mutex
+}
+
+// state is the table of devices and headers at one time. It is never changed.
+type state struct {
+	devices []*enabled
+	headers *headerTable
+}
+
+// enabled is a device of the table.
+type enabled struct {
+	path       string
+	spec       Spec
+	salt       string
+	configured bool
+	outlet     *outlet
+}
+
+func (s *state) find(path string) *enabled {
+	for _, d := range s.devices {
+		if d.path == path {
+			return d
+		}
+	}
+	return nil
+}
+
+// content is what one line is made from.
+type content struct {
+	kind  Type
+	entry *Entry
+	// event is set instead of entry.
+	event *Event
+	time  time.Time
+	keys  clearKeys
+}
+
+// LogRequest writes the entry of a request that is about to be acted upon. An error means that
+// it must not be: ErrNoDevice when devices are enabled and none took the entry. The keys are
+// the mount's tuning (contract: audit §8).
+//
+// ctx is not watched: a client that goes away must not cut its own line short. The call takes
+// no longer than the slowest device's time limit.
+func (b *Broker) LogRequest(ctx context.Context, e *Entry, nonHMACRequestKeys, nonHMACResponseKeys []string) error {
+	return b.write(&content{kind: Request, entry: e, time: e.Time, keys: clearKeys{nonHMACRequestKeys, nonHMACResponseKeys}})
+}
+
+// LogResponse writes the entry of an answer that is about to leave. An error means that it must
+// not leave, though what the request asked for has been done. Otherwise as LogRequest.
+func (b *Broker) LogResponse(ctx context.Context, e *Entry, nonHMACRequestKeys, nonHMACResponseKeys []string) error {
+	return b.write(&content{kind: Response, entry: e, time: e.Time, keys: clearKeys{nonHMACRequestKeys, nonHMACResponseKeys}})
+}
+
+// LogEvent writes what the server did of its own accord. The caller decides what an error
+// means: nothing, for a token that has expired whether or not anyone could write it down.
+func (b *Broker) LogEvent(ctx context.Context, e *Event) error {
+	return b.write(&content{event: e, time: e.Time})
+}
+
+// write offers c to all devices.
+func (b *Broker) write(c *content) error {
+	if c.time.IsZero() {
+		c.time = b.clock.Now()
+	}
+	for {
+		s := b.state.Load()
+		if len(s.devices) == 0 {
+			return nil
+		}
+		err := b.offer(s, c)
+		// A device that was disabled meanwhile takes nothing: that is no failure of the
+		// devices that are enabled now.
+		if err == nil || !errors.Is(err, ErrNoDevice) || b.state.Load() == s {
+			return err
+		}
+	}
+}
+
+// offer formats c for the devices of s, hands all lines over, and waits for the outcomes. The
+// devices work at the same time. All lines are made before the first is handed over: an entry
+// that cannot be formatted is written nowhere.
+func (b *Broker) offer(s *state, c *content) error {
+	var few [4]*task
+	tasks := few[:0]
+	for _, d := range s.devices {
+		t := d.outlet.take()
+		if err := t.line.compose(c, s.headers); err != nil {
+			b.log.Error("failed to format an audit entry", "error", err)
+			return fmt.Errorf("%w: %w", ErrNoDevice, err)
+		}
+		tasks = append(tasks, t)
+	}
+	for i, t := range tasks {
+		if s.devices[i].outlet.submit(t) != nil {
+			tasks[i] = nil
+		}
+	}
+	took := 0
+	for i, t := range tasks {
+		if t != nil && s.devices[i].outlet.wait(t) == nil {
+			took++
+		}
+	}
+	if took == 0 {
+		return ErrNoDevice
+	}
+	return nil
+}
+
+// compose makes the line of c. A panic counts as a failure. Contract: audit §2.
+func (l *line) compose(c *content, headers *headerTable) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errPanicked
+		}
+	}()
+	if c.event != nil {
+		l.event(c.event, c.time)
+		return nil
+	}
+	return l.entry(c.kind, c.entry, c.time, c.keys, headers)
+}

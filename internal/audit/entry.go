@@ -1,0 +1,238 @@
+package audit
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// clearKeys are the keys whose strings the mount's tuning leaves in clear: its
+// audit_non_hmac_request_keys and audit_non_hmac_response_keys. Contract: audit §8.
+type clearKeys struct{ request, response []string }
+
+// entry formats e as one line with its newline. Key order: time first, then as the contract has
+// it. Contract: audit §5.
+func (l *line) entry(t Type, e *Entry, when time.Time, keys clearKeys, headers *headerTable) error {
+	l.reset()
+	l.buf = append(l.buf, '{')
+	l.time("time", when, time.RFC3339Nano)
+	l.str("type", t.String())
+	l.auth(e.Auth)
+	if err := l.request(e.Request, e.Auth, keys.request, headers); err != nil {
+		return err
+	}
+	if t == Response && e.Response != nil {
+		elide := l.format.elideLists && e.Request != nil && e.Request.Operation == "list"
+		if err := l.response(e.Response, keys.response, elide); err != nil {
+			return err
+		}
+	}
+	l.str("error", e.Error)
+	l.buf = append(l.buf, '}', '\n')
+	return nil
+}
+
+// auth writes the block of who asks, which is always there.
+func (l *line) auth(a *Auth) {
+	l.open("auth")
+	if a == nil {
+		l.str("token_type", "default")
+	} else {
+		l.token, l.accessor = l.authMembers(a)
+	}
+	l.close()
+}
+
+// authMembers writes what an auth block holds, and returns where its token and its accessor are.
+func (l *line) authMembers(a *Auth) (token, accessor [2]int) {
+	token = l.secret("client_token", a.ClientToken)
+	accessor = l.accessorOf("accessor", a.Accessor)
+	l.str("display_name", a.DisplayName)
+	l.strs("policies", a.Policies)
+	l.strs("token_policies", a.TokenPolicies)
+	l.strs("identity_policies", a.IdentityPolicies)
+	l.flag("no_default_policy", a.NoDefaultPolicy)
+	l.policyResults(a.PolicyResults)
+	l.metadata(a.Metadata)
+	l.num("num_uses", int64(a.NumUses))
+	l.num("remaining_uses", int64(a.RemainingUses))
+	l.str("entity_id", a.Entity.ID)
+	l.flag("entity_created", a.Entity.Created)
+	kind := a.TokenType
+	if kind == "" {
+		kind = "default"
+	}
+	l.str("token_type", kind)
+	l.seconds("token_ttl", a.TokenTTL)
+	l.time("token_issue_time", a.IssueTime, time.RFC3339)
+	if a.Lineage != nil {
+		l.open("lineage")
+		l.accessorOf("parent_accessor", a.Lineage.Parent)
+		l.accessorOf("root_accessor", a.Lineage.Root)
+		l.str("role", a.Lineage.Role)
+		l.close()
+	}
+	return token, accessor
+}
+
+func (l *line) policyResults(p *PolicyResults) {
+	if p == nil {
+		return
+	}
+	l.open("policy_results")
+	if p.Allowed {
+		l.flag("allowed", true)
+	} else {
+		l.key("allowed")
+		l.buf = append(l.buf, "false"...)
+	}
+	if len(p.Granting) > 0 {
+		l.key("granting_policies")
+		l.buf = append(l.buf, '[')
+		for _, name := range p.Granting {
+			l.comma()
+			l.buf = append(l.buf, '{')
+			l.str("name", name)
+			l.str("namespace_id", "root")
+			l.str("type", "acl")
+			l.buf = append(l.buf, '}')
+		}
+		l.buf = append(l.buf, ']')
+	}
+	l.close()
+}
+
+// metadata writes a token's metadata by sorted key, so that two devices' lines read alike.
+func (l *line) metadata(m map[string]string) {
+	if len(m) == 0 {
+		return
+	}
+	l.names = l.names[:0]
+	for name := range m {
+		l.names = append(l.names, name)
+	}
+	slices.Sort(l.names)
+	l.open("metadata")
+	for _, name := range l.names {
+		l.comma()
+		l.buf = appendString(l.buf, name)
+		l.buf = append(l.buf, ':')
+		l.buf = appendString(l.buf, m[name])
+	}
+	l.close()
+}
+
+func (l *line) mount(m Mount, versionKey string) {
+	l.str("mount_point", m.Point)
+	l.str("mount_type", m.Type)
+	l.str("mount_accessor", m.Accessor)
+	l.str(versionKey, m.Version)
+	l.str("mount_class", m.Class)
+}
+
+func (l *line) request(r *RequestPart, a *Auth, inClear []string, headers *headerTable) error {
+	if r == nil {
+		return nil
+	}
+	l.open("request")
+	l.str("id", r.ID)
+	l.str("client_id", r.ClientID)
+	l.str("operation", r.Operation)
+	l.mount(r.Mount, "mount_running_version")
+	if l.token[1] > 0 && r.ClientToken == a.ClientToken {
+		l.again("client_token", l.token)
+	} else {
+		l.secret("client_token", r.ClientToken)
+	}
+	if l.accessor[1] > 0 && r.ClientTokenAccessor == a.Accessor {
+		l.again("client_token_accessor", l.accessor)
+	} else {
+		l.accessorOf("client_token_accessor", r.ClientTokenAccessor)
+	}
+	l.open("namespace")
+	l.str("id", "root")
+	l.close()
+	l.str("path", r.Path)
+	if err := l.data("data", r.Data, inClear, false); err != nil {
+		return err
+	}
+	l.flag("policy_override", r.PolicyOverride)
+	l.str("remote_address", r.RemoteAddress)
+	l.num("remote_port", int64(r.RemotePort))
+	l.seconds("wrap_ttl", r.WrapTTL)
+	l.headers(r.Headers, headers)
+	l.str("client_certificate_serial_number", r.CertificateSerial)
+	uri, _, _ := strings.Cut(r.URI, "?")
+	l.str("request_uri", uri)
+	l.close()
+	return nil
+}
+
+func (l *line) response(r *ResponsePart, inClear []string, elide bool) error {
+	l.open("response")
+	if r.Auth != nil {
+		l.open("auth")
+		l.authMembers(r.Auth)
+		l.close()
+	}
+	l.mount(r.Mount, "mount_running_plugin_version")
+	if r.LeaseID != "" {
+		l.open("secret")
+		l.str("lease_id", r.LeaseID)
+		l.close()
+	}
+	if r.Raw != nil {
+		l.rawBody(r.Raw)
+	} else if err := l.data("data", r.Data, inClear, elide); err != nil {
+		return err
+	}
+	l.strs("warnings", r.Warnings)
+	l.str("redirect", r.Redirect)
+	if w := r.WrapInfo; w != nil {
+		l.open("wrap_info")
+		l.seconds("ttl", w.TTL)
+		l.secret("token", w.Token)
+		l.accessorOf("accessor", w.Accessor)
+		l.time("creation_time", w.CreationTime, time.RFC3339Nano)
+		l.str("creation_path", w.CreationPath)
+		l.accessorOf("wrapped_accessor", w.WrappedAccessor)
+		l.close()
+	}
+	l.close()
+	return nil
+}
+
+// rawBody writes an answer without an envelope in the members that Vault gives it, hashed.
+func (l *line) rawBody(r *RawBody) {
+	l.open("data")
+	l.secret("http_content_type", r.ContentType)
+	l.key("http_raw_body")
+	if l.format.raw {
+		l.buf = appendString(l.buf, r.Body)
+	} else {
+		l.hashedBytes(r.Body)
+	}
+	l.num("http_status_code", int64(r.Status))
+	l.close()
+}
+
+// event formats ev as one line with its newline.
+func (l *line) event(ev *Event, when time.Time) {
+	l.reset()
+	l.buf = append(l.buf, '{')
+	l.time("time", when, time.RFC3339Nano)
+	l.str("type", "event")
+	l.open("event")
+	l.str("name", ev.Name)
+	l.str("cause", ev.Cause)
+	l.accessorOf("accessor", ev.Accessor)
+	l.accessorOf("caused_by", ev.CausedBy)
+	l.str("display_name", ev.DisplayName)
+	l.str("entity_id", ev.EntityID)
+	l.str("path", ev.Path)
+	l.strs("policies", ev.Policies)
+	l.str("lease_id", ev.LeaseID)
+	l.str("job", ev.Job)
+	l.close()
+	l.buf = append(l.buf, '}', '\n')
+}

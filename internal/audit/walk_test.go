@@ -1,0 +1,132 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// timestamp is the form of RFC 3339 with nanoseconds at most.
+var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$`)
+
+const testSalt = "5c0d8a0e-0f6a-4f3b-9d3f-3a1d2c4b5e6f"
+
+// reference is hashing as one would explain it: decode, visit every value, hash every string
+// that no rule exempts. It is slow and obviously right.
+func reference(v any, key string, exempt []string, salt string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, e := range v {
+			out[k] = reference(e, k, exempt, salt)
+		}
+		return out
+	case []any:
+		out := []any{}
+		for _, e := range v {
+			out = append(out, reference(e, key, exempt, salt))
+		}
+		return out
+	case string:
+		if slices.Contains(exempt, key) && key != "" {
+			return v
+		}
+		if _, err := time.Parse(time.RFC3339, v); err == nil && timestamp.MatchString(v) {
+			return v
+		}
+		return hashText(salt, v)
+	}
+	return v
+}
+
+// decode reads exactly one JSON value.
+func decode(data []byte) (any, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, errData
+	}
+	return v, nil
+}
+
+// walked is what the walk makes of data, as a member of an object.
+func walked(t testing.TB, f *format, data []byte, exempt []string, elide bool) (any, error) {
+	t.Helper()
+	l := newLine(f)
+	l.reset()
+	l.buf = append(l.buf, '{')
+	if err := l.data("data", data, exempt, elide); err != nil {
+		return nil, err
+	}
+	l.close()
+	v, err := decode(l.buf)
+	if err != nil {
+		t.Fatalf("walk wrote what is not JSON: %v", err)
+	}
+	return v.(map[string]any)["data"], nil
+}
+
+// emptied is v, but nil where an entry leaves it out.
+func emptied(v any) any {
+	if m, ok := v.(map[string]any); ok && len(m) == 0 {
+		return nil
+	}
+	return v
+}
+
+func FuzzWalkAgreesWithReference(f *testing.F) {
+	for _, seed := range []string{
+		`{"a":{"b":["x",1,true,null]},"policies":["p",["q",{"z":"w","policies":"c"}],"r"]}`,
+		`{"t":"2024-01-01T00:00:00Z","u":"2024-01-01T00:00:00.123456789+02:00","v":"2024-13-01T00:00:00Z"}`,
+		`"just text"`, `""`, `[]`, `{}`, `null`, `-0.5e+10`, `[1,-0,1e5,0.25]`, `01`, `1.`, `.5`, `1e`, `+1`,
+		`{"\u0070olicies":"in clear","é":"\ud83d\ude00","s":"\ud83d","x":"\\\"\/\b\f\n\r\t"}`,
+		"{\"bad\":\"\xff\xfe\"}", "{\"k\xc3\":1}", `{"a":1,"a":"2"}`, `{"a"}`, `{"a":}`, `{"a":1,}`, `[1,]`, `[,1]`, `{,}`,
+		`tru`, `nulL`, "\"\x01\"", `"\x"`, `"\u12g4"`, `"open`, `{"a":"b"} x`, ` { "a" : [ ] } `, `{"keys":["a","b"],"key_info":{"a":{}}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	exempt := []string{"policies", "é"}
+	format := &format{salt: testSalt, hashAccessors: true}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in, refErr := decode(data)
+		out, err := walked(t, format, data, exempt, false)
+		if len(bytes.TrimSpace(data)) == 0 {
+			return // No data at all is no member.
+		}
+		if bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > maxDepth {
+			return // Depth has a test of its own.
+		}
+		if (err == nil) != (refErr == nil) {
+			t.Fatalf("walk says %v, encoding/json says %v", err, refErr)
+		}
+		if err != nil {
+			return
+		}
+		if want := emptied(reference(in, "", exempt, testSalt)); !reflect.DeepEqual(emptied(out), want) {
+			t.Fatalf("walk %v, reference %v", out, want)
+		}
+	})
+}
+
+func TestWalkDepthIsBounded(t *testing.T) {
+	deep := func(n int) []byte {
+		return []byte(strings.Repeat("[", n) + strings.Repeat("]", n))
+	}
+	f := &format{salt: testSalt}
+	if _, err := walked(t, f, deep(maxDepth), nil, false); err != nil {
+		t.Errorf("depth %d: %v", maxDepth, err)
+	}
+	if _, err := walked(t, f, deep(maxDepth+1), nil, false); err == nil {
+		t.Errorf("depth %d was walked", maxDepth+1)
+	}
+}
