@@ -1,0 +1,153 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+
+	"jeton/internal/backend"
+	"jeton/internal/store"
+)
+
+// InitRequest asks for keys. A part that is all zero was not given. Shares encrypted with PGP
+// are not offered yet: the edge refuses requests for them.
+type InitRequest struct {
+	// Secret is for the shares of the seal key, Recovery for those of the recovery key:
+	// Shamir has the one, auto-unseal the other.
+	Secret, Recovery Config
+}
+
+// shares is the part of the request that the kind of seal has, valid.
+func (k *Keeper) shares(req InitRequest) (Config, error) {
+	wanted, unwanted, names, prefix := req.Secret, req.Recovery, "recovery_", "invalid seal configuration"
+	if k.wrapper != nil {
+		wanted, unwanted, names, prefix = req.Recovery, req.Secret, "secret_", "invalid recovery configuration"
+	}
+	var given []string
+	if unwanted.Shares != 0 {
+		given = append(given, names+"shares")
+	}
+	if unwanted.Threshold != 0 {
+		given = append(given, names+"threshold")
+	}
+	if len(given) > 0 {
+		return wanted, backend.Invalidf("parameters %s not applicable to seal type %s", strings.Join(given, ","), k.kind())
+	}
+	return wanted, wanted.validate(prefix)
+}
+
+// Init makes the keys and returns the operators' shares, which exist nowhere else. seed, if
+// given, fills the store in the same transaction: what u.Store writes during the call is
+// stored with the keys or not at all. seed may run more than once, must not keep u, and must
+// be quick. The keeper stays sealed.
+//
+// Errors, in this order (contract: sys §1): the request does not fit the seal; there are keys
+// already; seed's own; the store's. An error that wraps ErrOutcomeUnknown comes with the
+// shares: the keys may be there, and then these shares are theirs. Nothing but what seed wrote
+// is lost by removing such a store and starting over.
+func (k *Keeper) Init(ctx context.Context, req InitRequest, seed func(ctx context.Context, u *Unlocked) error) ([][]byte, error) {
+	shares, err := k.shares(req)
+	if err != nil {
+		return nil, err
+	}
+	k.change.Lock()
+	defer k.change.Unlock()
+	if config, err := k.config(ctx); err != nil {
+		return nil, err
+	} else if config != nil {
+		return nil, ErrAlreadyInitialized
+	}
+	key := newKey()
+	defer clear(key)
+	set, parts, err := newShareSet(shares, key)
+	if err != nil {
+		return nil, err
+	}
+	err = k.initialize(ctx, set, key, seed)
+	if err != nil && !errors.Is(err, ErrOutcomeUnknown) {
+		return nil, err
+	}
+	return parts, err
+}
+
+// initialize stores new keys under key in one transaction.
+// REQUIRES: change is held.
+func (k *Keeper) initialize(ctx context.Context, set shareSet, key []byte, seed func(context.Context, *Unlocked) error) error {
+	root := newKey()
+	defer clear(root)
+	wrapped, err := k.wrapRoot(ctx, root, key)
+	if err != nil {
+		return err
+	}
+	rec := newKeyringRecord(k.clock.Now())
+	defer rec.wipe()
+	sealed, err := rec.sealed(root)
+	if err != nil {
+		return err
+	}
+	current, err := ringOf(rec, countsRecord{}, nil)
+	if err != nil {
+		return err
+	}
+	ring := keyringOf(current)
+	defer ring.forget()
+	return k.durably(ctx, func(raw store.Tx) error {
+		before, err := raw.Get(rootKeyKey)
+		switch {
+		case err == nil && bytes.Equal(before, wrapped):
+			// An earlier try was stored after all; writing once more makes it durable.
+			return raw.Put(rootKeyKey, wrapped)
+		case err == nil:
+			return ErrAlreadyInitialized
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+		if err := k.putShares(raw, set, key); err != nil {
+			return err
+		}
+		if err := raw.Put(rootKeyKey, wrapped); err != nil {
+			return err
+		}
+		if err := raw.Put(keyringKey, sealed); err != nil {
+			return err
+		}
+		return seedWith(ctx, raw, ring, seed)
+	})
+}
+
+// seedWith runs seed inside the transaction raw and stores the encryptions that it cost.
+func seedWith(ctx context.Context, raw store.Tx, ring *Keyring, seed func(context.Context, *Unlocked) error) error {
+	if seed != nil {
+		inside := &inTx{tx: &tx{reader: reader{raw, ring}, raw: raw}}
+		if err := seed(ctx, &Unlocked{Store: inside, ring: ring}); err != nil {
+			return err
+		}
+		if inside.failed != nil {
+			return inside.failed
+		}
+	}
+	counts, err := sealedCounts(ring)
+	if err != nil {
+		return err
+	}
+	return raw.Put(countsKey, counts)
+}
+
+// typeFits refuses to open a store that another kind of seal closed.
+func (k *Keeper) typeFits(config *configRecord) error {
+	if config.Type != k.kind() {
+		return backend.Errorf(backend.Failed, "the store is sealed with seal type %s, and the server is configured for %s: migration between them is not supported", config.Type, k.kind())
+	}
+	return nil
+}
+
+// readSealed reads one of the seal's own records.
+func (k *Keeper) readSealed(ctx context.Context, key []byte) ([]byte, error) {
+	var data []byte
+	err := k.raw.View(ctx, func(r store.Reader) (err error) {
+		data, err = r.Get(key)
+		return err
+	})
+	return data, err
+}

@@ -1,0 +1,299 @@
+package seal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"jeton/internal/backend"
+	"jeton/internal/clock"
+	"jeton/internal/store"
+)
+
+// unsealing gathers the shares that open the seal. The endpoint is open to strangers, who must
+// not be able to spoil it (docs/decisions/0003): only good shares are kept, and only who gave
+// one may start over.
+type unsealing struct {
+	sync.Mutex // guards everything below
+
+	nonce string
+	// current gathers the shares in force; candidate those of a rekey not yet settled.
+	current, candidate quorum
+	// origins have given a good share.
+	origins map[string]struct{}
+	// resets bounds how often the progress may be thrown away: behind one proxy operators
+	// and strangers have the same origin.
+	resets *bucket
+}
+
+// describe fills in the progress.
+func (u *unsealing) describe(s *Status, config *configRecord) {
+	u.Lock()
+	defer u.Unlock()
+	s.Nonce, s.Progress = u.nonce, len(u.current.parts)
+	if n := len(u.candidate.parts); config.candidate != nil && n > s.Progress {
+		s.Progress = n
+		s.Shares, s.Threshold = config.candidate.Set.Shares, config.candidate.Set.Threshold
+	}
+}
+
+// took says whether origin has given a good share.
+func (u *unsealing) took(origin string) bool {
+	u.Lock()
+	defer u.Unlock()
+	_, ok := u.origins[origin]
+	return ok
+}
+
+// reset forgets the shares.
+func (u *unsealing) reset() {
+	u.Lock()
+	defer u.Unlock()
+	u.current.wipe()
+	u.candidate.wipe()
+	u.nonce, u.origins = "", nil
+}
+
+// add takes a good share into q; full says that these are all it takes.
+func (u *unsealing) add(q *quorum, origin string, share []byte, threshold int) (full bool) {
+	u.Lock()
+	defer u.Unlock()
+	if !q.has(share) {
+		q.add(share)
+	}
+	if u.nonce == "" {
+		u.nonce = uuid.NewString()
+	}
+	if u.origins == nil {
+		u.origins = make(map[string]struct{})
+	}
+	u.origins[origin] = struct{}{}
+	return len(q.parts) >= threshold
+}
+
+// SubmitShare gives one share towards opening the seal. origin says where it comes from (the
+// client's address); it decides who may reset. With the share that completes a threshold the
+// seal opens and what it gives is returned; otherwise Unlocked is nil.
+//
+// A share given twice changes nothing. One that is not among the current shares is refused at
+// once with a text that contains `invalid key`, and only if its giver has already given a good
+// one, and it would have been the last, is the progress lost, as in Vault (contract: sys §3).
+// An open seal answers with its status.
+func (k *Keeper) SubmitShare(ctx context.Context, origin string, share []byte) (Status, *Unlocked, error) {
+	k.change.Lock()
+	defer k.change.Unlock()
+	config, err := k.config(ctx)
+	if err != nil {
+		return Status{}, nil, err
+	}
+	if config == nil {
+		return k.status(nil), nil, ErrNotInitialized
+	}
+	if k.open.Load() != nil {
+		return k.status(config), nil, nil
+	}
+	u, err := k.submit(ctx, config, origin, share)
+	// settle may have changed the configuration; what it left is what the status shows.
+	if latest, err := k.config(ctx); err == nil && latest != nil {
+		config = latest
+	}
+	return k.status(config), u, err
+}
+
+// submit is SubmitShare to a sealed keeper.
+// REQUIRES: change is held.
+func (k *Keeper) submit(ctx context.Context, config *configRecord, origin string, share []byte) (*Unlocked, error) {
+	if err := k.typeFits(config); err != nil {
+		return nil, err
+	}
+	if k.wrapper != nil {
+		return nil, backend.Invalidf("seal type %s unseals by itself; recovery keys do not unseal", k.kind())
+	}
+	if err := shareBounds(share); err != nil {
+		return nil, err
+	}
+	switch {
+	case config.Set.knows(share):
+		if k.unsealing.add(&k.unsealing.current, origin, share, config.Set.Threshold) {
+			return k.openWith(ctx, config, false)
+		}
+	case config.candidate != nil && config.candidate.Set.knows(share):
+		if k.unsealing.add(&k.unsealing.candidate, origin, share, config.candidate.Set.Threshold) {
+			return k.openWith(ctx, config, true)
+		}
+	default:
+		return nil, k.refuse(config, origin, share)
+	}
+	return nil, nil
+}
+
+// refuse answers a share that is not one of ours.
+func (k *Keeper) refuse(config *configRecord, origin string, share []byte) error {
+	status := k.status(config)
+	if status.Progress == status.Threshold-1 && k.unsealing.took(origin) {
+		k.unsealing.reset()
+		return backend.Invalidf("unable to retrieve stored keys: invalid key: the last share is not one of the current key shares; the unseal progress was reset")
+	}
+	if want := config.Set.config().shareLength(); len(share) != want {
+		return backend.Invalidf("invalid key: a share of these keys has %d bytes, not %d", want, len(share))
+	}
+	return backend.Invalidf("invalid key: this is not one of the current key shares; the unseal progress is unchanged")
+}
+
+// openWith combines the gathered shares and opens the keyring. The shares are gone after it.
+// REQUIRES: change is held.
+func (k *Keeper) openWith(ctx context.Context, config *configRecord, candidate bool) (*Unlocked, error) {
+	defer k.unsealing.reset()
+	gathered, at := &k.unsealing.current, rootKeyKey
+	if candidate {
+		gathered, at = &k.unsealing.candidate, candidateKey
+	}
+	// Only holders of change write to the quorums, so this one needs no lock to be read.
+	key, err := gathered.key()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	sealed := []byte(nil)
+	if candidate {
+		sealed = config.candidate.Sealed
+	} else if sealed, err = k.readSealed(ctx, rootKeyKey); err != nil {
+		return nil, fmt.Errorf("seal: read the root key: %w", err)
+	}
+	root, err := unwrapKey(key, at, sealed)
+	if err != nil {
+		return nil, backend.Invalidf("unable to retrieve stored keys: invalid key: the root key does not open with these shares").Because(err)
+	}
+	defer clear(root)
+	u, err := k.unlock(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	k.settle(ctx, config, candidate, key)
+	return u, nil
+}
+
+// settle ends a rekey that a crash left open: the shares that open the seal first are the ones
+// that operators have, so they stay and the others go. When that cannot be stored both sets
+// go on working, and the next unseal tries again.
+// REQUIRES: change is held; the keeper is unsealed.
+func (k *Keeper) settle(ctx context.Context, config *configRecord, candidate bool, key []byte) {
+	if config.candidate == nil {
+		return
+	}
+	var err error
+	if candidate {
+		err = k.promote(ctx, config.candidate.Set, key)
+	} else {
+		err = k.durably(ctx, func(tx store.Tx) error { return tx.Delete(candidateKey) })
+	}
+	if err != nil {
+		k.log.WarnContext(ctx, "a rekey could not be settled: old and new shares both work", "error", err)
+	}
+}
+
+// ResetProgress throws the gathered shares away. It does so for an origin that has given one,
+// and not too often; for others it changes nothing, and the status says so.
+func (k *Keeper) ResetProgress(ctx context.Context, origin string) (Status, error) {
+	k.change.Lock()
+	defer k.change.Unlock()
+	config, err := k.config(ctx)
+	switch {
+	case err != nil:
+		return Status{}, err
+	case config == nil:
+		return k.status(nil), ErrNotInitialized
+	case k.open.Load() != nil:
+		return k.status(config), ErrUnsealed
+	}
+	if k.unsealing.took(origin) && k.unsealing.resets.take() {
+		k.unsealing.reset()
+	}
+	return k.status(config), nil
+}
+
+// ErrNotAuto says that a seal which operators open was asked to open by itself.
+var ErrNotAuto = errors.New("seal: this kind of seal does not open by itself")
+
+// UnsealAuto opens a seal that has a Wrapper. Opening an open seal gives what it gave before.
+// Errors: ErrNotInitialized, ErrNotAuto, the Wrapper's, the store's; trying again later is right
+// for the last two.
+func (k *Keeper) UnsealAuto(ctx context.Context) (*Unlocked, error) {
+	if k.wrapper == nil {
+		return nil, ErrNotAuto
+	}
+	k.change.Lock()
+	defer k.change.Unlock()
+	if u := k.open.Load(); u != nil {
+		return u, nil
+	}
+	config, err := k.config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return nil, ErrNotInitialized
+	}
+	if err := k.typeFits(config); err != nil {
+		return nil, err
+	}
+	wrapped, err := k.readSealed(ctx, rootKeyKey)
+	if err != nil {
+		return nil, fmt.Errorf("seal: read the root key: %w", err)
+	}
+	root, stale, err := k.wrapper.Unwrap(ctx, rootKeyKey, wrapped)
+	if err != nil {
+		return nil, fmt.Errorf("seal: unwrap the root key: %w", err)
+	}
+	defer clear(root)
+	u, err := k.unlock(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	if stale {
+		k.rewrap(ctx, root)
+	}
+	return u, nil
+}
+
+// rewrap puts the root key under the Wrapper's newest key. Failing that the old wrapping stays
+// good, so the seal stays open.
+func (k *Keeper) rewrap(ctx context.Context, root []byte) {
+	wrapped, err := k.wrapRoot(ctx, root, nil)
+	if err == nil {
+		err = k.durably(ctx, func(tx store.Tx) error { return tx.Put(rootKeyKey, wrapped) })
+	}
+	if err != nil {
+		k.log.WarnContext(ctx, "the root key could not be wrapped under the current key", "error", err)
+	}
+}
+
+// bucket lets something happen often in a burst and seldom in the long run. Its owner guards it.
+type bucket struct {
+	clock clock.Clock
+	left  int
+	since time.Time
+}
+
+const (
+	bucketSize   = 20
+	bucketRefill = 5 * time.Second
+)
+
+func newBucket(c clock.Clock) *bucket { return &bucket{clock: c, left: bucketSize, since: c.Now()} }
+
+func (b *bucket) take() bool {
+	if drops := int(b.clock.Now().Sub(b.since) / bucketRefill); drops > 0 {
+		b.left = min(bucketSize, b.left+drops)
+		b.since = b.since.Add(time.Duration(drops) * bucketRefill)
+	}
+	if b.left == 0 {
+		return false
+	}
+	b.left--
+	return true
+}
