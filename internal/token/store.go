@@ -1,0 +1,325 @@
+package token
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"jeton/internal/backend"
+	"jeton/internal/clock"
+	"jeton/internal/record"
+	"jeton/internal/store"
+)
+
+// Store keeps the tokens of one server. All methods are safe for concurrent use.
+type Store struct {
+	// whole is the encrypted store: a token and what a login spends for it commit together.
+	whole  store.Store
+	area   *store.Area
+	texts  *texts
+	cache  *cache
+	clock  clock.Clock
+	log    *slog.Logger
+	owned  []Owned
+	vouch  Voucher
+	ended  Witness
+	cancel func()
+}
+
+// Config is what a Store is made of.
+type Config struct {
+	// Store is the whole encrypted store; tokens live below Prefix in it.
+	Store  store.Store
+	Prefix []byte
+	// Derive makes a stable secret for a purpose. It must give the same one after a restart.
+	Derive func(purpose string) [32]byte
+	Clock  clock.Clock
+	Log    *slog.Logger
+	// Owned is what dies with a token in other rooms.
+	Owned []Owned
+	// Voucher is asked when a token that a login method issued is renewed.
+	Voucher Voucher
+	// Witness learns of tokens that ended; nil for nobody.
+	Witness Witness
+}
+
+// Owned is what hangs on tokens in another room: leases, a cubbyhole.
+type Owned interface {
+	// Release lets go, inside tx (a transaction of the whole store), of at most limit things
+	// that hang on the token, and says whether there are more. What it lets go of must be as
+	// good as gone when tx commits.
+	Release(tx store.Tx, id ID, limit int) (more bool, err error)
+}
+
+// Voucher asks the login method that issued a token whether it may be renewed.
+type Voucher interface {
+	// Vouch returns the terms that now hold and the mount they are bounded by.
+	Vouch(ctx context.Context, t *Token, c *backend.Call) (backend.Terms, backend.Mount, error)
+}
+
+// Witness is told of every token that the system ended: expiry, cascade, uses spent.
+type Witness interface {
+	Ended(ctx context.Context, tokens []Ending)
+}
+
+// Ending is one token that came to its end.
+type Ending struct {
+	Token *Token
+	End   End
+}
+
+// New opens the token store. It reads nothing: the first request is answered at once however
+// many tokens there are.
+func New(c Config) (*Store, error) {
+	texts, err := newTexts(c.Derive)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		whole: c.Store,
+		area:  store.NewArea(c.Store, c.Prefix),
+		texts: texts,
+		cache: newCache(),
+		clock: c.Clock,
+		log:   c.Log,
+		owned: c.Owned,
+		vouch: c.Voucher,
+		ended: c.Witness,
+	}
+	s.cancel = s.area.Subscribe(s.changed)
+	return s, nil
+}
+
+// Close stops following the store.
+func (s *Store) Close() { s.cancel() }
+
+// changed keeps the cache true. The store calls it in commit order.
+func (s *Store) changed(c store.Commit) {
+	for _, k := range c.Keys {
+		switch {
+		case len(k) == 1+len(ID{}) && k[0] == recordKey:
+			s.cache.drop(lastID(k))
+		case len(k) == 1 && k[0] == markKey:
+			s.cache.mark.Add(1)
+		}
+	}
+}
+
+// load reads a record, alive or not; nil when there is none.
+func load(r store.Reader, id ID) (*Token, error) {
+	t, err := record.Get[Token](r, idKey(recordKey, id))
+	if t != nil {
+		t.ID = id
+	}
+	return t, err
+}
+
+// put writes the record and every entry that points to it, and removes what the old one had:
+// a new token has no old, a token that is gone has no new.
+func (s *Store) put(tx store.Tx, old, new *Token) error {
+	var before, after [][]byte
+	if old != nil {
+		before = old.entries()
+	}
+	if new != nil {
+		after = new.entries()
+	}
+	for _, k := range before {
+		if !contains(after, k) {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+	}
+	for _, k := range after {
+		if !contains(before, k) {
+			if err := tx.Put(k, nil); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case new == nil:
+		if err := tx.Delete(idKey(accessorKey, s.texts.accessorID(old.Accessor))); err != nil {
+			return err
+		}
+		return tx.Delete(idKey(recordKey, old.ID))
+	case old == nil:
+		entry := accessorEntry{ID: new.ID, Accessor: new.Accessor}
+		if err := record.Put(tx, idKey(accessorKey, s.texts.accessorID(new.Accessor)), &entry); err != nil {
+			return err
+		}
+	}
+	return record.Put(tx, idKey(recordKey, new.ID), new)
+}
+
+func contains(keys [][]byte, k []byte) bool {
+	for _, have := range keys {
+		if bytes.Equal(have, k) {
+			return true
+		}
+	}
+	return false
+}
+
+// mark makes every cached ancestry prove itself again, once the transaction commits.
+func mark(tx store.Tx) error {
+	position := fmt.Appendf(nil, "%d", tx.Position())
+	return tx.Put([]byte{markKey}, position)
+}
+
+// alive returns the token of id when it lives at now, with the earliest expiry among its
+// ancestors (0 for never). It walks the ancestry; nil is a token that is not, or is dead.
+func alive(r store.Reader, id ID, now time.Time) (t *Token, until int64, err error) {
+	t, err = load(r, id)
+	if t == nil || err != nil || t.endedItself(now.UnixNano()) {
+		return nil, 0, err
+	}
+	child := t
+	for step := 0; !child.Orphan(); step++ {
+		parent, err := load(r, child.Parent)
+		if err != nil {
+			return nil, 0, err
+		}
+		switch {
+		case parent == nil || step > MaxDepth:
+			return nil, 0, nil
+		case parent.End != nil && parent.End.KeepChildren:
+			// The parent was revoked alone: from here on this is an orphan.
+			if child == t {
+				t = t.clone()
+				t.Parent = ID{}
+			}
+			return t, until, nil
+		case parent.endedItself(now.UnixNano()):
+			return nil, 0, nil
+		}
+		if e := parent.Life.Expires; e != 0 && (until == 0 || e < until) {
+			until = e
+		}
+		child = parent
+	}
+	return t, until, nil
+}
+
+// find returns the living token of id from the cache or the store; nil when there is none.
+func (s *Store) find(ctx context.Context, id ID) (*Token, error) {
+	now := s.clock.Now()
+	entry, changes := s.cache.get(id)
+	mark := s.cache.mark.Load()
+	if entry != nil && entry.mark == mark && (entry.until == 0 || now.UnixNano() < entry.until) {
+		if entry.token.endedItself(now.UnixNano()) {
+			return nil, nil
+		}
+		return entry.token, nil
+	}
+	var t *Token
+	var until int64
+	err := s.area.View(ctx, func(r store.Reader) (err error) {
+		t, until, err = alive(r, id, now)
+		return err
+	})
+	if err != nil || t == nil {
+		return nil, err
+	}
+	s.cache.put(id, &cached{token: t, mark: mark, until: until}, changes)
+	return t, nil
+}
+
+// Find returns the living token that text stands for; nil when there is none. It spends
+// nothing. A batch token is opened, and its parent asked for.
+func (s *Store) Find(ctx context.Context, text string) (*Token, error) {
+	if t := s.texts.openBatch(text); t != nil {
+		return s.batchAlive(ctx, t)
+	}
+	if !s.texts.plausible(text) {
+		return nil, nil
+	}
+	return s.find(ctx, s.texts.id(text))
+}
+
+// FindID is Find by id.
+func (s *Store) FindID(ctx context.Context, id ID) (*Token, error) { return s.find(ctx, id) }
+
+// FindSpent is FindID for the request that spends the token's last use: the token is dead to
+// every other request, but this one still acts for it.
+func (s *Store) FindSpent(ctx context.Context, id ID) (t *Token, err error) {
+	if t, err = s.find(ctx, id); t != nil || err != nil {
+		return t, err
+	}
+	err = s.area.View(ctx, func(r store.Reader) (err error) {
+		t, err = load(r, id)
+		return err
+	})
+	if t == nil || t.Uses != spent || t.End != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// batchAlive proves a batch token: in time, and its parent alive. Contract: tokens §8.7.
+func (s *Store) batchAlive(ctx context.Context, t *Token) (*Token, error) {
+	if t.endedItself(s.clock.Now().UnixNano()) {
+		return nil, nil
+	}
+	if t.Orphan() {
+		return t, nil
+	}
+	parent, err := s.find(ctx, t.Parent)
+	if parent == nil || err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// FindAccessor returns the living token of an accessor. known says that the accessor is on
+// record: its token may be dead already.
+func (s *Store) FindAccessor(ctx context.Context, accessor string) (t *Token, known bool, err error) {
+	var entry *accessorEntry
+	err = s.area.View(ctx, func(r store.Reader) (err error) {
+		entry, err = record.Get[accessorEntry](r, idKey(accessorKey, s.texts.accessorID(accessor)))
+		return err
+	})
+	if entry == nil || err != nil {
+		return nil, false, err
+	}
+	t, err = s.find(ctx, entry.ID)
+	return t, true, err
+}
+
+// Accessors calls fn with the accessors of at most limit tokens after the one whose cursor is
+// given ("" for the first), in no particular order, and returns the next cursor, "" at the end.
+// Tokens that have ended are left out.
+func (s *Store) Accessors(ctx context.Context, cursor string, limit int, fn func(accessor string)) (next string, err error) {
+	r := store.PrefixRange([]byte{accessorKey})
+	if cursor != "" {
+		r.From = store.After([]byte(cursor))
+	}
+	r.Limit = limit
+	now := s.clock.Now().UnixNano()
+	err = s.area.View(ctx, func(view store.Reader) error {
+		next = ""
+		n := 0
+		return view.Scan(r, func(k, v []byte) (bool, error) {
+			var entry accessorEntry
+			if err := record.Decode(v, &entry); err != nil {
+				return false, err
+			}
+			t, err := load(view, entry.ID)
+			if err != nil && !errors.Is(err, record.ErrMalformed) {
+				return false, err
+			}
+			if t != nil && !t.endedItself(now) {
+				fn(entry.Accessor)
+			}
+			if n++; limit > 0 && n == limit {
+				next = string(k)
+			}
+			return true, nil
+		})
+	})
+	return next, err
+}

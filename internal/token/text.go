@@ -1,0 +1,195 @@
+package token
+
+import (
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"jeton/internal/record"
+)
+
+// What tokens look like on the wire. A service token's body is base64url of
+//
+//	version (1) | position (8, big-endian) | random (30) | HMAC-SHA256 of what precedes (32)
+//
+// 95 characters, the length that scanners for leaked secrets know. A token that this server
+// did not make is refused by its HMAC before any storage is touched. The position is the
+// commit that stored the token: a node that has not seen that commit yet knows that it lags.
+const (
+	servicePrefix = "hvs."
+	batchPrefix   = "hvb."
+
+	textVersion  = 1
+	textRandom   = 30
+	textSigned   = 1 + 8 + textRandom
+	textBody     = textSigned + sha256.Size
+	serviceChars = (textBody*8 + 5) / 6
+
+	// plainChars is the length of the random part of a root token ("hvs." and 24 of base62),
+	// and of an accessor. Contract: tokens §1.2, §1.5.
+	plainChars = 24
+	// maxText bounds what is looked at.
+	maxText = 16 << 10
+)
+
+// texts makes and reads tokens as clients hold them.
+type texts struct {
+	sign, hash [32]byte
+	// batch seals the records of batch tokens; XChaCha20-Poly1305, because its nonce is long
+	// enough to be random for ever under one key, which AES-GCM's is not.
+	batch cipher.AEAD
+}
+
+func newTexts(derive func(purpose string) [32]byte) (*texts, error) {
+	batchKey := derive("token/batch")
+	batch, err := chacha20poly1305.NewX(batchKey[:])
+	if err != nil {
+		return nil, fmt.Errorf("token: batch cipher: %w", err)
+	}
+	return &texts{sign: derive("token/sign"), hash: derive("token/hash"), batch: batch}, nil
+}
+
+// id is the keyed hash under which a token's text is known to the store.
+func (x *texts) id(text string) ID { return x.keyed("token", text) }
+
+// accessorID is the keyed hash of an accessor.
+func (x *texts) accessorID(accessor string) ID { return x.keyed("accessor", accessor) }
+
+func (x *texts) keyed(what, text string) ID {
+	mac := hmac.New(sha256.New, x.hash[:])
+	mac.Write([]byte(what))
+	mac.Write([]byte{0})
+	mac.Write([]byte(text))
+	var sum [sha256.Size]byte
+	var id ID
+	copy(id[:], mac.Sum(sum[:0]))
+	return id
+}
+
+// randomness is what makes a service token unguessable.
+type randomness [textRandom]byte
+
+func newRandomness() (r randomness) {
+	// crypto/rand.Read never fails: the program ends when the system has no randomness.
+	_, _ = rand.Read(r[:])
+	return r
+}
+
+// service writes a service token stored by commit position.
+func (x *texts) service(r randomness, position uint64) string {
+	var body [textBody]byte
+	body[0] = textVersion
+	binary.BigEndian.PutUint64(body[1:9], position)
+	copy(body[9:textSigned], r[:])
+	x.signature(body[:textSigned], body[textSigned:textSigned])
+	var text [len(servicePrefix) + serviceChars]byte
+	copy(text[:], servicePrefix)
+	base64.RawURLEncoding.Encode(text[len(servicePrefix):], body[:])
+	return string(text[:])
+}
+
+func (x *texts) signature(signed, into []byte) []byte {
+	mac := hmac.New(sha256.New, x.sign[:])
+	mac.Write(signed)
+	return mac.Sum(into)
+}
+
+// plausible says whether a presented text can name a stored token at all. It touches no storage.
+func (x *texts) plausible(text string) bool {
+	if text == "" || len(text) > maxText {
+		return false
+	}
+	body, isService := strings.CutPrefix(text, servicePrefix)
+	if !isService {
+		// A custom id has no dot; everything else with one was never issued here.
+		return !strings.Contains(text, ".")
+	}
+	if len(body) == plainChars {
+		return isBase62(body)
+	}
+	if len(body) != serviceChars {
+		return false
+	}
+	var raw [textBody]byte
+	if n, err := base64.RawURLEncoding.Strict().Decode(raw[:], []byte(body)); err != nil || n != textBody {
+		return false
+	}
+	var sum [sha256.Size]byte
+	return raw[0] == textVersion && subtle.ConstantTimeCompare(x.signature(raw[:textSigned], sum[:0]), raw[textSigned:]) == 1
+}
+
+// sealBatch writes a batch token: the record itself, sealed.
+func (x *texts) sealBatch(t *Token) (string, error) {
+	plain, err := record.Encode(t)
+	if err != nil {
+		return "", err
+	}
+	nonce := make([]byte, x.batch.NonceSize(), x.batch.NonceSize()+len(plain)+x.batch.Overhead())
+	_, _ = rand.Read(nonce)
+	sealed := x.batch.Seal(nonce, nonce, plain, []byte(batchPrefix))
+	return batchPrefix + base64.RawURLEncoding.EncodeToString(sealed), nil
+}
+
+// openBatch reads a batch token; nil when this server did not make it.
+func (x *texts) openBatch(text string) *Token {
+	body, ok := strings.CutPrefix(text, batchPrefix)
+	if !ok || len(text) > maxText {
+		return nil
+	}
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(body)
+	if err != nil || len(sealed) < x.batch.NonceSize() {
+		return nil
+	}
+	nonce, box := sealed[:x.batch.NonceSize()], sealed[x.batch.NonceSize():]
+	plain, err := x.batch.Open(nil, nonce, box, []byte(batchPrefix))
+	if err != nil {
+		return nil
+	}
+	t := new(Token)
+	if record.Decode(plain, t) != nil || !t.Batch {
+		return nil
+	}
+	return t
+}
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// randomBase62 is n characters of uniform base62.
+func randomBase62(n int) string {
+	// 248 is the greatest multiple of 62 that a byte holds: greater bytes would favour some letters.
+	const fair = 248
+	out := make([]byte, 0, n)
+	var buf [64]byte
+	for {
+		_, _ = rand.Read(buf[:])
+		for _, b := range buf {
+			if b >= fair {
+				continue
+			}
+			if out = append(out, base62[b%62]); len(out) == n {
+				return string(out)
+			}
+		}
+	}
+}
+
+func isBase62(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// newRootText is a root token: its length is part of the generate-root protocol.
+func newRootText() string { return servicePrefix + randomBase62(plainChars) }
