@@ -1,0 +1,280 @@
+// Package mount owns the mount table: which backend serves which path, where it keeps its
+// data, how it is tuned. A request finds its mount in an immutable index by the longest path.
+package mount
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"jeton/internal/backend"
+	"jeton/internal/clock"
+	"jeton/internal/store"
+)
+
+// AuthPrefix begins the path of every login method's mount.
+const AuthPrefix = "auth/"
+
+// Class says what a kind of backend is.
+type Class string
+
+// The classes. Contract: audit §5.2 mount_class.
+const (
+	SecretClass Class = "secret"
+	AuthClass   Class = "auth"
+)
+
+// Kind is a type of backend that can be mounted.
+type Kind struct {
+	// Name is its type ("kv", "approle").
+	Name  string
+	Class Class
+	New   backend.Factory
+	// Versioned kinds take options.version.
+	Versioned bool
+	// Fixed kinds are mounted once, at Path, and cannot be mounted, moved or removed by a client.
+	Fixed       bool
+	Path        string
+	Description string
+	// Upgrade brings the data of a mount from one version to the next; nil when there is none.
+	Upgrade func(ctx context.Context, area *store.Area) error
+}
+
+// Entry is what the table remembers of a mount.
+type Entry struct {
+	UUID        string            `cbor:"1,keyasint"`
+	Path        string            `cbor:"2,keyasint"`
+	Type        string            `cbor:"3,keyasint"`
+	Description string            `cbor:"4,keyasint,omitempty"`
+	Accessor    string            `cbor:"5,keyasint"`
+	Options     map[string]string `cbor:"6,keyasint"`
+	Local       bool              `cbor:"7,keyasint,omitempty"`
+	SealWrap    bool              `cbor:"8,keyasint,omitempty"`
+	Tuning      Tuning            `cbor:"9,keyasint"`
+	// Tainted mounts are being removed: they serve nothing, and removal goes on after a crash.
+	Tainted bool `cbor:"10,keyasint,omitempty"`
+	// ShownType is the type that listings show when it is not Type ("generic" for kv).
+	ShownType string `cbor:"11,keyasint,omitempty"`
+	// ExternalEntropy is remembered for clients that read back what they wrote.
+	ExternalEntropy bool `cbor:"12,keyasint,omitempty"`
+	// Upgrading mounts hold data of an older version: it is brought forward before they serve.
+	Upgrading bool `cbor:"13,keyasint,omitempty"`
+}
+
+// Tuning is what can be changed of a mount while it serves. Zero durations inherit the system's.
+type Tuning struct {
+	DefaultTTL             time.Duration `cbor:"1,keyasint,omitempty"`
+	MaxTTL                 time.Duration `cbor:"2,keyasint,omitempty"`
+	ForceNoCache           bool          `cbor:"3,keyasint,omitempty"`
+	NonHMACRequestKeys     []string      `cbor:"4,keyasint,omitempty"`
+	NonHMACResponseKeys    []string      `cbor:"5,keyasint,omitempty"`
+	ListingVisibility      string        `cbor:"6,keyasint,omitempty"`
+	PassthroughHeaders     []string      `cbor:"7,keyasint,omitempty"`
+	AllowedResponseHeaders []string      `cbor:"8,keyasint,omitempty"`
+	TokenType              string        `cbor:"9,keyasint,omitempty"`
+	PluginVersion          string        `cbor:"10,keyasint,omitempty"`
+	Lockout                *Lockout      `cbor:"11,keyasint,omitempty"`
+}
+
+// Lockout is an auth mount's user lockout. Zero values inherit.
+type Lockout struct {
+	Threshold    int           `cbor:"1,keyasint,omitempty"`
+	Duration     time.Duration `cbor:"2,keyasint,omitempty"`
+	CounterReset time.Duration `cbor:"3,keyasint,omitempty"`
+	Disabled     bool          `cbor:"4,keyasint,omitempty"`
+}
+
+// Class is the entry's class, by its path.
+func (e *Entry) Class() Class {
+	if strings.HasPrefix(e.Path, AuthPrefix) {
+		return AuthClass
+	}
+	return SecretClass
+}
+
+// Mounted is a mount that serves. All but its gate is immutable: tuning makes a new one
+// around the same backend.
+type Mounted struct {
+	Entry   Entry
+	Info    backend.Mount
+	Backend backend.Backend
+	Routes  *backend.Table
+
+	gate *gate
+}
+
+// gate lets calls in until the backend is closed.
+type gate struct {
+	// mu is held for reading by every call in flight; closed is guarded by it.
+	mu     sync.RWMutex
+	closed bool
+}
+
+// Enter lets a call in; leave must be called when it is done. ok is false when the mount has
+// been removed meanwhile.
+func (m *Mounted) Enter() (leave func(), ok bool) {
+	m.gate.mu.RLock()
+	if m.gate.closed {
+		m.gate.mu.RUnlock()
+		return nil, false
+	}
+	return m.gate.mu.RUnlock, true
+}
+
+// close waits for the calls in flight and closes the backend.
+func (m *Mounted) close(log *slog.Logger) {
+	m.gate.mu.Lock()
+	defer m.gate.mu.Unlock()
+	if m.gate.closed {
+		return
+	}
+	m.gate.closed = true
+	if c, ok := m.Backend.(backend.Closer); ok {
+		if err := c.Close(); err != nil {
+			log.Warn("closing a backend failed", "mount", m.Entry.Path, "error", err)
+		}
+	}
+}
+
+// Table is the mount table of an unsealed server. All methods are safe for concurrent use.
+type Table struct {
+	whole  store.Store
+	area   *store.Area
+	kinds  map[string]*Kind
+	system Limits
+	clock  clock.Clock
+	log    *slog.Logger
+	revoke Revoker
+
+	// changing serialises changes to the table, so that a conflict is seen.
+	changing sync.Mutex
+	// current is what requests read. Only who holds changing replaces it.
+	current atomic.Pointer[index]
+}
+
+// Limits are the system's lease durations, which mounts inherit.
+type Limits struct{ DefaultTTL, MaxTTL time.Duration }
+
+// Revoker ends what a mount issued, before the mount is removed or moved.
+type Revoker interface {
+	// RevokeMount ends every token and lease issued under the mount's path.
+	RevokeMount(ctx context.Context, path string) error
+}
+
+// Config is what a Table is made of.
+type Config struct {
+	// Store is the whole encrypted store; the table lives below Prefix, each backend's data
+	// below DataPrefix and its UUID.
+	Store   store.Store
+	Kinds   []Kind
+	System  Limits
+	Clock   clock.Clock
+	Log     *slog.Logger
+	Revoker Revoker
+}
+
+// index is one state of the table.
+type index struct {
+	byPath     map[string]*Mounted
+	byAccessor map[string]*Mounted
+	// paths is sorted.
+	paths []string
+}
+
+// Find returns the mount that serves path, and what of path lies below it.
+func (t *Table) Find(path string) (m *Mounted, below string, ok bool) {
+	byPath := t.current.Load().byPath
+	for i := len(path) - 1; i >= 0; i-- {
+		if path[i] != '/' {
+			continue
+		}
+		if m = byPath[path[:i+1]]; m != nil {
+			return m, path[i+1:], true
+		}
+	}
+	if m = byPath[path+"/"]; m != nil {
+		return m, "", true
+	}
+	return nil, "", false
+}
+
+// At returns the mount at exactly path, which ends in a slash.
+func (t *Table) At(path string) (*Mounted, bool) {
+	m, ok := t.current.Load().byPath[path]
+	return m, ok
+}
+
+// ByAccessor returns the mount of an accessor.
+func (t *Table) ByAccessor(accessor string) (*Mounted, bool) {
+	m, ok := t.current.Load().byAccessor[accessor]
+	return m, ok
+}
+
+// All returns every mount of a class, sorted by path.
+func (t *Table) All(class Class) []*Mounted {
+	now := t.current.Load()
+	var all []*Mounted
+	for _, p := range now.paths {
+		if m := now.byPath[p]; m.Entry.Class() == class {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// Kinds are the names of the kinds of a class that clients may mount, sorted.
+func (t *Table) Kinds(class Class) []string {
+	var names []string
+	for name, k := range t.kinds {
+		if k.Class == class && !k.Fixed {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Effective are the limits that hold for a tuning.
+func (t *Table) Effective(tuning Tuning) (defaultTTL, maxTTL time.Duration) {
+	if maxTTL = tuning.MaxTTL; maxTTL == 0 {
+		maxTTL = t.system.MaxTTL
+	}
+	if defaultTTL = tuning.DefaultTTL; defaultTTL == 0 {
+		defaultTTL = min(t.system.DefaultTTL, maxTTL)
+	}
+	return defaultTTL, maxTTL
+}
+
+// System are the limits that mounts inherit.
+func (t *Table) System() Limits { return t.system }
+
+// publish replaces the current index. The caller holds changing.
+func (t *Table) publish(change func(byPath map[string]*Mounted)) {
+	next := &index{byAccessor: map[string]*Mounted{}}
+	if old := t.current.Load(); old != nil {
+		next.byPath = maps.Clone(old.byPath)
+	} else {
+		next.byPath = map[string]*Mounted{}
+	}
+	change(next.byPath)
+	for path, m := range next.byPath {
+		next.paths = append(next.paths, path)
+		next.byAccessor[m.Entry.Accessor] = m
+	}
+	slices.Sort(next.paths)
+	t.current.Store(next)
+}
+
+// Close closes every backend, once its calls are done.
+func (t *Table) Close() {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	for _, m := range t.current.Load().byPath {
+		m.close(t.log)
+	}
+}
