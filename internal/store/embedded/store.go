@@ -19,8 +19,8 @@
 // run one at a time on the newest state, transactions are serialisable without conflicts or
 // retries, and since the log is one sequence, a durable commit has all earlier ones behind it.
 //
-// Readers take none of these locks: a View reads a Pebble snapshot. It may therefore see a
-// commit whose sync is still under way and which a power cut would undo; what a caller writes
+// Readers take none of these locks: a View reads a Pebble snapshot, which all Views between two
+// commits share (see state). It may therefore see a commit whose sync is still under way and which a power cut would undo; what a caller writes
 // after having seen it is durable only together with it. Holding readers back until the sync
 // was rejected: they would wait for the disk.
 //
@@ -76,6 +76,12 @@ type Store struct {
 	// without reading it.
 	begun, done atomic.Uint64
 
+	// views holds the state that the next View gets.
+	views struct {
+		sync.Mutex
+		current *state // nil when the last commit is newer
+	}
+
 	// wedged says that Pebble panicked in the middle of a commit and may hold locks of its own.
 	wedged atomic.Bool
 
@@ -95,19 +101,12 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 		return err
 	}
 	defer s.life.calls.Done()
-
-	done := s.done.Load()
-	snapshot := s.db.NewSnapshot()
-	defer snapshot.Close()
-	position := done
-	if s.begun.Load() != done {
-		// A commit was under way: only the snapshot itself knows whether it is in.
-		var err error
-		if position, err = readPosition(snapshot); err != nil {
-			return err
-		}
+	state, err := s.acquire()
+	if err != nil {
+		return err
 	}
-	r := &reader{ctx: ctx, from: snapshot, position: position}
+	defer s.leave(state)
+	r := &reader{ctx: ctx, from: state.snapshot, position: state.position}
 	defer r.end()
 	return fn(r)
 }
@@ -125,6 +124,7 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 	if err != nil || batch == nil {
 		return err
 	}
+	s.retire()
 	// The batch is in the log's hands: the outcome is awaited whatever becomes of ctx.
 	err = batch.SyncWait()
 	if failure := s.disk.failure(); failure != nil {
@@ -268,6 +268,7 @@ func (s *Store) Close() error {
 	s.life.Unlock()
 	s.life.calls.Wait()
 
+	s.retireLast()
 	failed := s.disk.failure() != nil
 	s.disk.release()
 	var err error

@@ -20,12 +20,16 @@ type reader struct {
 	from     pebble.Reader // nil when the closure has returned
 	position uint64
 	key      []byte // scratch for stored keys; valid during one Get, Put or Delete
+	short    [96]byte
 }
 
 func (r *reader) end() { r.from = nil }
 
 // stored is the stored form of key, valid until the next call.
 func (r *reader) stored(key []byte) []byte {
+	if r.key == nil {
+		r.key = r.short[:0] // spares most readers a second allocation
+	}
 	r.key = storedKey(r.key[:0], key)
 	return r.key
 }
