@@ -127,6 +127,12 @@ type Route struct {
 	// Inject copies every member of the answer's data to the top level of the envelope.
 	// Contract: http §4.
 	Inject bool
+	// Consumes says that the handler itself uses up a wrapping token that the request came
+	// with: the pipeline then spends none of its use.
+	Consumes bool
+	// Precheck refuses a call before its token is looked at (the validation of a wrapping
+	// token, contract: wrapping §4). The call has no Caller yet.
+	Precheck func(ctx context.Context, c *Call) error
 	// Exists tells create from update. Without it every write is an update.
 	Exists func(ctx context.Context, c *Call) (bool, error)
 
@@ -162,6 +168,8 @@ type Call struct {
 	Data map[string]any
 	// Caller is who asks; nil on an open route.
 	Caller *Caller
+	// Presented is the token that came along, whatever it is worth. It must not be printed.
+	Presented string
 	// RequestID is the UUID that the answer and both audit entries carry.
 	RequestID string
 	Remote    netip.AddrPort

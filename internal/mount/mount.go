@@ -227,6 +227,15 @@ func (t *Table) All(class Class) []*Mounted {
 	return all
 }
 
+// Area is where the backend at path keeps its data; nil when nothing is mounted there.
+func (t *Table) Area(path string) *store.Area {
+	m, ok := t.At(path)
+	if !ok {
+		return nil
+	}
+	return t.dataArea(&m.Entry)
+}
+
 // Kinds are the names of the kinds of a class that clients may mount, sorted.
 func (t *Table) Kinds(class Class) []string {
 	var names []string
