@@ -1,0 +1,13 @@
+// Command jeton is a secrets server that speaks Vault's API, and its command
+// line.
+package main
+
+import (
+	"os"
+
+	"jeton/internal/cli"
+)
+
+func main() {
+	os.Exit(cli.Run(os.Args, cli.System(nil)))
+}
