@@ -17,6 +17,8 @@ const changeTries = 3
 // reason of its own: that may or may not have stored it, and with keys there must be no doubt.
 // An error of fn itself ends it at once. When doubt is left the error wraps ErrOutcomeUnknown.
 func (k *Keeper) durably(ctx context.Context, fn func(store.Tx) error) error {
+	// What a failed try stored comes with no commit to tell of it.
+	defer k.generation.Add(1)
 	var err error
 	for range changeTries {
 		var refused error
@@ -62,6 +64,7 @@ func (k *Keeper) promote(ctx context.Context, set shareSet, key []byte) error {
 	if err != nil {
 		return err
 	}
+	complete := false
 	err = k.durably(ctx, func(tx store.Tx) error {
 		if before, err := tx.Get(rootKeyKey); err != nil {
 			return err
@@ -86,13 +89,16 @@ func (k *Keeper) promote(ctx context.Context, set shareSet, key []byte) error {
 		if err := tx.Put(rootKeyKey, wrapped); err != nil {
 			return err
 		}
+		complete = true
 		return tx.Delete(candidateKey)
 	})
 	switch {
 	case err == nil:
 		clear(k.root)
 		k.root, k.nextRoot = root, nil
-	case errors.Is(err, ErrOutcomeUnknown):
+	case errors.Is(err, ErrOutcomeUnknown) && complete:
+		// The run that came this far has seen which root key was in use before: an older
+		// nextRoot is not.
 		k.nextRoot = root
 	default:
 		clear(root)

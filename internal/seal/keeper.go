@@ -71,6 +71,8 @@ type Keeper struct {
 	// nextRoot is the root key of a change whose outcome is unknown: the stored keyring is
 	// under this one or under root. nil when all is known.
 	nextRoot []byte
+	// whenSealed are called after the keys are gone, without locks.
+	whenSealed []func()
 
 	unsealing unsealing
 }
@@ -228,25 +230,35 @@ func (k *Keeper) unlock(ctx context.Context, root []byte) (*Unlocked, error) {
 // the encryption counts first; the error is of that alone, and the keys are gone all the same.
 // Sealing what is sealed does nothing.
 func (k *Keeper) Seal(ctx context.Context) error {
-	k.change.Lock()
-	defer k.change.Unlock()
-	u := k.open.Load()
-	if u == nil {
-		return nil
+	counts, then, err := k.lock()
+	for _, fn := range then {
+		fn()
 	}
-	// The counts are sealed before the keys go and written after: a store that hangs must
-	// not keep the keys in memory.
-	counts, err := sealedCounts(u.ring)
-	k.open.Store(nil)
-	u.ring.forget()
-	clear(k.root)
-	clear(k.nextRoot)
-	k.root, k.nextRoot = nil, nil
-	if err != nil {
+	if err != nil || counts == nil {
 		return err
 	}
 	if err := k.raw.Update(ctx, func(tx store.Tx) error { return tx.Put(countsKey, counts) }); err != nil {
 		return fmt.Errorf("seal: store encryption counts: %w", err)
 	}
 	return nil
+}
+
+// lock forgets the keys and returns the encryption counts, sealed by them just before, and
+// whom to tell.
+func (k *Keeper) lock() (counts []byte, then []func(), err error) {
+	k.change.Lock()
+	defer k.change.Unlock()
+	u := k.open.Load()
+	if u == nil {
+		return nil, nil, nil
+	}
+	// The counts are sealed before the keys go and written after: a store that hangs must
+	// not keep the keys in memory.
+	counts, err = sealedCounts(u.ring)
+	k.open.Store(nil)
+	u.ring.forget()
+	clear(k.root)
+	clear(k.nextRoot)
+	k.root, k.nextRoot = nil, nil
+	return counts, k.whenSealed, err
 }

@@ -129,6 +129,85 @@ func (q *quorum) key() ([]byte, error) {
 	return key, nil
 }
 
+// gathering is the shares given towards one end. They may be of the shares in force or of a
+// candidate set that a rekey left unsettled: either set will do, by itself. Its owner guards it.
+type gathering struct {
+	current, candidate quorum
+	// origins have given a good share, since the last wipe or before.
+	origins map[string]struct{}
+}
+
+// given is what became of a share.
+type given int
+
+const (
+	givenMore          given = iota // it is good, and more are needed
+	givenAgain                      // it was given before
+	givenFull                       // it completes the shares in force
+	givenFullCandidate              // it completes the candidate set
+	givenFalse                      // it is no share of either set
+	givenFalseLast                  // the same, from one who takes part, and it was to be the last
+)
+
+// good says that the share is one of ours.
+func (g given) good() bool { return g < givenFalse }
+
+// give takes a share in, if it is good.
+func (g *gathering) give(config *configRecord, origin string, share []byte) given {
+	q, set, full := &g.current, config.Set, givenFull
+	switch {
+	case config.Set.knows(share):
+	case config.candidate != nil && config.candidate.Set.knows(share):
+		q, set, full = &g.candidate, config.candidate.Set, givenFullCandidate
+	default:
+		set, progress := g.progress(config)
+		if g.from(origin) && progress == set.Threshold-1 {
+			return givenFalseLast
+		}
+		return givenFalse
+	}
+	if g.origins == nil {
+		g.origins = make(map[string]struct{})
+	}
+	g.origins[origin] = struct{}{}
+	if q.has(share) {
+		return givenAgain
+	}
+	q.add(share)
+	if len(q.parts) >= set.Threshold {
+		return full
+	}
+	return givenMore
+}
+
+// progress is the set that has come furthest, and how far.
+func (g *gathering) progress(config *configRecord) (shareSet, int) {
+	if n := len(g.candidate.parts); config.candidate != nil && n > len(g.current.parts) {
+		return config.candidate.Set, n
+	}
+	return config.Set, len(g.current.parts)
+}
+
+// from says whether origin has given a good share.
+func (g *gathering) from(origin string) bool {
+	_, ok := g.origins[origin]
+	return ok
+}
+
+// key combines the shares of one set.
+func (g *gathering) key(candidate bool) ([]byte, error) {
+	if candidate {
+		return g.candidate.key()
+	}
+	return g.current.key()
+}
+
+// wipe overwrites and drops the shares; who gave some stays known.
+func (g *gathering) wipe() {
+	g.current.wipe()
+	g.candidate.wipe()
+}
+
 // shareBounds refuses what cannot be a share of any set (contract: sys §3).
 func shareBounds(share []byte) error {
 	const shortest, longest = 16, keySize + shamir.Overhead

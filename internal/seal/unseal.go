@@ -20,11 +20,8 @@ import (
 type unsealing struct {
 	sync.Mutex // guards everything below
 
-	nonce string
-	// current gathers the shares in force; candidate those of a rekey not yet settled.
-	current, candidate quorum
-	// origins have given a good share.
-	origins map[string]struct{}
+	nonce    string
+	gathered gathering
 	// resets bounds how often the progress may be thrown away: behind one proxy operators
 	// and strangers have the same origin.
 	resets *bucket
@@ -34,45 +31,16 @@ type unsealing struct {
 func (u *unsealing) describe(s *Status, config *configRecord) {
 	u.Lock()
 	defer u.Unlock()
-	s.Nonce, s.Progress = u.nonce, len(u.current.parts)
-	if n := len(u.candidate.parts); config.candidate != nil && n > s.Progress {
-		s.Progress = n
-		s.Shares, s.Threshold = config.candidate.Set.Shares, config.candidate.Set.Threshold
-	}
-}
-
-// took says whether origin has given a good share.
-func (u *unsealing) took(origin string) bool {
-	u.Lock()
-	defer u.Unlock()
-	_, ok := u.origins[origin]
-	return ok
+	set, progress := u.gathered.progress(config)
+	s.Nonce, s.Progress, s.Shares, s.Threshold = u.nonce, progress, set.Shares, set.Threshold
 }
 
 // reset forgets the shares.
 func (u *unsealing) reset() {
 	u.Lock()
 	defer u.Unlock()
-	u.current.wipe()
-	u.candidate.wipe()
-	u.nonce, u.origins = "", nil
-}
-
-// add takes a good share into q; full says that these are all it takes.
-func (u *unsealing) add(q *quorum, origin string, share []byte, threshold int) (full bool) {
-	u.Lock()
-	defer u.Unlock()
-	if !q.has(share) {
-		q.add(share)
-	}
-	if u.nonce == "" {
-		u.nonce = uuid.NewString()
-	}
-	if u.origins == nil {
-		u.origins = make(map[string]struct{})
-	}
-	u.origins[origin] = struct{}{}
-	return len(q.parts) >= threshold
+	u.gathered.wipe()
+	u.gathered.origins, u.nonce = nil, ""
 }
 
 // SubmitShare gives one share towards opening the seal. origin says where it comes from (the
@@ -116,57 +84,40 @@ func (k *Keeper) submit(ctx context.Context, config *configRecord, origin string
 	if err := shareBounds(share); err != nil {
 		return nil, err
 	}
-	switch {
-	case config.Set.knows(share):
-		if k.unsealing.add(&k.unsealing.current, origin, share, config.Set.Threshold) {
-			return k.openWith(ctx, config, false)
+	k.unsealing.Lock()
+	outcome := k.unsealing.gathered.give(config, origin, share)
+	if outcome.good() && k.unsealing.nonce == "" {
+		k.unsealing.nonce = uuid.NewString()
+	}
+	k.unsealing.Unlock()
+	switch outcome {
+	case givenFull, givenFullCandidate:
+		return k.openGathered(ctx, config, outcome == givenFullCandidate)
+	case givenFalse:
+		if want := config.Set.config().shareLength(); len(share) != want {
+			return nil, backend.Invalidf("invalid key: a share of these keys has %d bytes, not %d", want, len(share))
 		}
-	case config.candidate != nil && config.candidate.Set.knows(share):
-		if k.unsealing.add(&k.unsealing.candidate, origin, share, config.candidate.Set.Threshold) {
-			return k.openWith(ctx, config, true)
-		}
-	default:
-		return nil, k.refuse(config, origin, share)
+		return nil, backend.Invalidf("invalid key: this is not one of the current key shares; the unseal progress is unchanged")
+	case givenFalseLast:
+		k.unsealing.reset()
+		return nil, backend.Invalidf("unable to retrieve stored keys: invalid key: the last share is not one of the current key shares; the unseal progress was reset")
 	}
 	return nil, nil
 }
 
-// refuse answers a share that is not one of ours.
-func (k *Keeper) refuse(config *configRecord, origin string, share []byte) error {
-	status := k.status(config)
-	if status.Progress == status.Threshold-1 && k.unsealing.took(origin) {
-		k.unsealing.reset()
-		return backend.Invalidf("unable to retrieve stored keys: invalid key: the last share is not one of the current key shares; the unseal progress was reset")
-	}
-	if want := config.Set.config().shareLength(); len(share) != want {
-		return backend.Invalidf("invalid key: a share of these keys has %d bytes, not %d", want, len(share))
-	}
-	return backend.Invalidf("invalid key: this is not one of the current key shares; the unseal progress is unchanged")
-}
-
-// openWith combines the gathered shares and opens the keyring. The shares are gone after it.
+// openGathered combines the gathered shares and opens the keyring. The shares are gone after it.
 // REQUIRES: change is held.
-func (k *Keeper) openWith(ctx context.Context, config *configRecord, candidate bool) (*Unlocked, error) {
+func (k *Keeper) openGathered(ctx context.Context, config *configRecord, candidate bool) (*Unlocked, error) {
 	defer k.unsealing.reset()
-	gathered, at := &k.unsealing.current, rootKeyKey
-	if candidate {
-		gathered, at = &k.unsealing.candidate, candidateKey
-	}
-	// Only holders of change write to the quorums, so this one needs no lock to be read.
-	key, err := gathered.key()
+	// Only holders of change write to what was gathered, so reading needs no further lock.
+	key, err := k.unsealing.gathered.key(candidate)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(key)
-	sealed := []byte(nil)
-	if candidate {
-		sealed = config.candidate.Sealed
-	} else if sealed, err = k.readSealed(ctx, rootKeyKey); err != nil {
-		return nil, fmt.Errorf("seal: read the root key: %w", err)
-	}
-	root, err := unwrapKey(key, at, sealed)
+	root, err := k.openRoot(ctx, config, candidate, key)
 	if err != nil {
-		return nil, backend.Invalidf("unable to retrieve stored keys: invalid key: the root key does not open with these shares").Because(err)
+		return nil, err
 	}
 	defer clear(root)
 	u, err := k.unlock(ctx, root)
@@ -175,6 +126,29 @@ func (k *Keeper) openWith(ctx context.Context, config *configRecord, candidate b
 	}
 	k.settle(ctx, config, candidate, key)
 	return u, nil
+}
+
+// openRoot is what key, combined from shares, opens: the root key, or nothing at all where
+// recovery shares only prove who gave them. An error of kind Invalid says that key is wrong.
+func (k *Keeper) openRoot(ctx context.Context, config *configRecord, candidate bool, key []byte) ([]byte, error) {
+	at, sealed := rootKeyKey, []byte(nil)
+	switch {
+	case candidate:
+		at, sealed = candidateKey, config.candidate.Sealed
+	case k.wrapper != nil:
+		at = recoveryKey
+	}
+	if !candidate {
+		var err error
+		if sealed, err = k.readSealed(ctx, at); err != nil {
+			return nil, fmt.Errorf("seal: read %q: %w", at, err)
+		}
+	}
+	root, err := unwrapKey(key, at, sealed)
+	if err != nil {
+		return nil, backend.Invalidf("unable to retrieve stored keys: invalid key: the stored key does not open with these shares").Because(err)
+	}
+	return root, nil
 }
 
 // settle ends a rekey that a crash left open: the shares that open the seal first are the ones
@@ -210,7 +184,10 @@ func (k *Keeper) ResetProgress(ctx context.Context, origin string) (Status, erro
 	case k.open.Load() != nil:
 		return k.status(config), ErrUnsealed
 	}
-	if k.unsealing.took(origin) && k.unsealing.resets.take() {
+	k.unsealing.Lock()
+	may := k.unsealing.gathered.from(origin) && k.unsealing.resets.take()
+	k.unsealing.Unlock()
+	if may {
 		k.unsealing.reset()
 	}
 	return k.status(config), nil
