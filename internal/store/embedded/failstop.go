@@ -239,6 +239,14 @@ func (f *failStopFile) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
+// Preallocate implements vfs.File. It is a hint: a disk without room says so when it is written to.
+func (f *failStopFile) Preallocate(offset, length int64) error {
+	if f.disk.failure() == nil {
+		_ = f.File.Preallocate(offset, length)
+	}
+	return nil
+}
+
 // Sync implements vfs.File.
 func (f *failStopFile) Sync() error { return f.attempt("sync", f.File.Sync) }
 
