@@ -173,14 +173,8 @@ func (a *ACL) Touches(prefix string) bool {
 	}
 	for _, t := range a.tables() {
 		for _, r := range t.rules {
-			if !r.caps.usable() {
-				continue
-			}
-			// The rule counts only where no other is put before it.
-			if example, ok := r.exampleBelow(prefix); ok {
-				if applies := a.winner(example); applies != nil && applies.caps.usable() {
-					return true
-				}
+			if r.caps.usable() && a.appliesBelow(r, prefix) {
+				return true
 			}
 		}
 	}
@@ -189,8 +183,34 @@ func (a *ACL) Touches(prefix string) bool {
 
 // unlikely stands for "any text" in an example path. Request paths hold no control
 // characters, so only wildcards match it: a rule that wins here wins for some real path, and
-// one that loses here loses for all.
+// one that loses here loses for all of the same depth.
 const unlikely = "\x01"
+
+// maxExamples bounds the depths that are tried for one rule.
+const maxExamples = 32
+
+// appliesBelow says whether r decides about some path that begins with prefix, and is not
+// everywhere behind a rule that is more specific.
+func (a *ACL) appliesBelow(r *rule, prefix string) bool {
+	example, ok := r.exampleBelow(prefix)
+	if !ok {
+		return false
+	}
+	depth := 1
+	if r.glob {
+		// A glob reaches to any depth, and at each another "+" rule may be before it.
+		for _, t := range a.tables() {
+			depth = max(depth, min(t.depth+1, maxExamples))
+		}
+	}
+	for range depth {
+		if applies := a.winner(example); applies != nil && applies.caps.usable() {
+			return true
+		}
+		example += "/" + unlikely
+	}
+	return false
+}
 
 // exampleBelow makes a path that begins with prefix and that the pattern matches; ok is
 // false when there is none.

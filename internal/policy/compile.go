@@ -3,6 +3,7 @@ package policy
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -154,6 +155,8 @@ type table struct {
 	prefixes prefixSet
 	// segments holds the rules with "+"; nil when there are none.
 	segments *segmentTree
+	// depth is the greatest number of segments in a rule with "+".
+	depth int
 }
 
 func newTable(rules ruleSet) *table {
@@ -170,6 +173,7 @@ func newTable(rules ruleSet) *table {
 				t.segments = &segmentTree{}
 			}
 			t.segments.add(r)
+			t.depth = max(t.depth, 1+strings.Count(r.text, "/"))
 		}
 		wild = append(wild, r)
 	}
