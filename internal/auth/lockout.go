@@ -174,12 +174,13 @@ func (l *Lockout) prune() {
 	}
 }
 
-// Check says in r whether the alias is locked; the error is then the Denied one that clients see.
+// Check says whether the alias is locked in r, a state of the area; the error is then the
+// Denied one that clients see.
 func (a *Attempt) Check(r store.Reader) error {
 	if a.user == nil {
 		return nil
 	}
-	lock, err := record.Get[lockRecord](a.lockout.area.Reading(r), lockKey(a.alias))
+	lock, err := record.Get[lockRecord](r, lockKey(a.alias))
 	if err != nil {
 		return err
 	}
