@@ -25,7 +25,7 @@ func parseAudit(s scope, c *Config, e entry) error {
 			"type":        text(func(a *AuditDevice) *string { return &a.Type }),
 			"path":        text(func(a *AuditDevice) *string { return &a.Path }),
 			"description": text(func(a *AuditDevice) *string { return &a.Description }),
-			"local":       flag(func(a *AuditDevice) *bool { return &a.Local }),
+			"local":       toggle(func(a *AuditDevice) *bool { return &a.Local }),
 			"options":     auditOptions,
 		}})
 		if got.Type == "" {

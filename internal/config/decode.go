@@ -165,8 +165,8 @@ func boolean(e entry) (bool, error) {
 	return b, nil
 }
 
-// flag takes a boolean of a stanza that is read once.
-func flag[T any](field func(*T) *bool) setter[T] {
+// toggle takes a boolean of a stanza that is read once.
+func toggle[T any](field func(*T) *bool) setter[T] {
 	return func(_ scope, dst *T, e entry) error {
 		b, err := boolean(e)
 		if err == nil {

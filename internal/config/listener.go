@@ -241,17 +241,17 @@ func listenerGrammar(network string) grammar[Listener] {
 			"max_json_object_entry_count":  number(func(l *Listener) *int64 { return &l.Limits.JSON.ObjectEntries }),
 			"max_json_array_element_count": number(func(l *Listener) *int64 { return &l.Limits.JSON.ArrayElements }),
 
-			"require_request_header":          flag(func(l *Listener) *bool { return &l.RequireRequestHeader }),
+			"require_request_header":          toggle(func(l *Listener) *bool { return &l.RequireRequestHeader }),
 			"proxy_protocol_behavior":         oneOf(func(l *Listener) *string { return &l.ProxyProtocol.Behavior }, "use_always", "allow_authorized", "deny_unauthorized"),
 			"proxy_protocol_authorized_addrs": networks(func(l *Listener) *[]netip.Prefix { return &l.ProxyProtocol.Authorized }),
 
 			"x_forwarded_for_authorized_addrs":      networks(func(l *Listener) *[]netip.Prefix { return &l.Forwarded.Authorized }),
 			"x_forwarded_for_hop_skips":             count(func(l *Listener) *int64 { return &l.Forwarded.HopSkips }),
-			"x_forwarded_for_reject_not_present":    flag(func(l *Listener) *bool { return &l.Forwarded.RejectNotPresent }),
-			"x_forwarded_for_reject_not_authorized": flag(func(l *Listener) *bool { return &l.Forwarded.RejectNotAuthorized }),
+			"x_forwarded_for_reject_not_present":    toggle(func(l *Listener) *bool { return &l.Forwarded.RejectNotPresent }),
+			"x_forwarded_for_reject_not_authorized": toggle(func(l *Listener) *bool { return &l.Forwarded.RejectNotAuthorized }),
 
 			"custom_response_headers": customHeaders,
-			"cors_enabled":            flag(func(l *Listener) *bool { return &l.CORS.Enabled }),
+			"cors_enabled":            toggle(func(l *Listener) *bool { return &l.CORS.Enabled }),
 			"cors_allowed_origins":    words(func(l *Listener) *[]string { return &l.CORS.AllowedOrigins }),
 			"cors_allowed_headers":    words(func(l *Listener) *[]string { return &l.CORS.AllowedHeaders }),
 		},
@@ -281,35 +281,35 @@ func listenerGrammar(network string) grammar[Listener] {
 
 func tlsKeys() map[string]setter[Listener] {
 	return map[string]setter[Listener]{
-		"tls_disable":                        flag(func(l *Listener) *bool { return &l.TLS.Disable }),
+		"tls_disable":                        toggle(func(l *Listener) *bool { return &l.TLS.Disable }),
 		"tls_cert_file":                      text(func(l *Listener) *string { return &l.TLS.CertFile }),
 		"tls_key_file":                       text(func(l *Listener) *string { return &l.TLS.KeyFile }),
 		"tls_min_version":                    tlsVersion(func(t *TLS) *uint16 { return &t.MinVersion }),
 		"tls_max_version":                    tlsVersion(func(t *TLS) *uint16 { return &t.MaxVersion }),
 		"tls_cipher_suites":                  cipherSuites,
 		"tls_client_ca_file":                 text(func(l *Listener) *string { return &l.TLS.ClientCAFile }),
-		"tls_require_and_verify_client_cert": flag(func(l *Listener) *bool { return &l.TLS.RequireClientCert }),
-		"tls_disable_client_certs":           flag(func(l *Listener) *bool { return &l.TLS.DisableClientCerts }),
+		"tls_require_and_verify_client_cert": toggle(func(l *Listener) *bool { return &l.TLS.RequireClientCert }),
+		"tls_disable_client_certs":           toggle(func(l *Listener) *bool { return &l.TLS.DisableClientCerts }),
 	}
 }
 
 func exposureKeys() map[string]setter[Listener] {
 	open := func(key string, field func(*Exposure) *bool, more map[string]setter[Exposure]) setter[Listener] {
-		g := grammar[Exposure]{keys: map[string]setter[Exposure]{key: flag(field)}}
+		g := grammar[Exposure]{keys: map[string]setter[Exposure]{key: toggle(field)}}
 		maps.Copy(g.keys, more)
 		return stanza(func(l *Listener) *Exposure { return &l.Exposure }, g)
 	}
 	return map[string]setter[Listener]{
-		"telemetry":                 open("unauthenticated_metrics_access", func(x *Exposure) *bool { return &x.UnauthenticatedMetrics }, map[string]setter[Exposure]{"metrics_only": flag(func(x *Exposure) *bool { return &x.MetricsOnly })}),
+		"telemetry":                 open("unauthenticated_metrics_access", func(x *Exposure) *bool { return &x.UnauthenticatedMetrics }, map[string]setter[Exposure]{"metrics_only": toggle(func(x *Exposure) *bool { return &x.MetricsOnly })}),
 		"profiling":                 open("unauthenticated_pprof_access", func(x *Exposure) *bool { return &x.UnauthenticatedPprof }, nil),
 		"inflight_requests_logging": open("unauthenticated_in_flight_requests_access", func(x *Exposure) *bool { return &x.UnauthenticatedInFlight }, nil),
 
 		"role":                             role,
-		"redact_addresses":                 flag(func(l *Listener) *bool { return &l.Exposure.RedactAddresses }),
-		"redact_cluster_name":              flag(func(l *Listener) *bool { return &l.Exposure.RedactClusterName }),
-		"redact_version":                   flag(func(l *Listener) *bool { return &l.Exposure.RedactVersion }),
-		"disable_unauthed_rekey_endpoints": flag(func(l *Listener) *bool { return &l.Exposure.DisableUnauthedRekey }),
-		"disable_unauthed_generate_root_endpoints": flag(func(l *Listener) *bool { return &l.Exposure.DisableUnauthedGenerateRoot }),
+		"redact_addresses":                 toggle(func(l *Listener) *bool { return &l.Exposure.RedactAddresses }),
+		"redact_cluster_name":              toggle(func(l *Listener) *bool { return &l.Exposure.RedactClusterName }),
+		"redact_version":                   toggle(func(l *Listener) *bool { return &l.Exposure.RedactVersion }),
+		"disable_unauthed_rekey_endpoints": toggle(func(l *Listener) *bool { return &l.Exposure.DisableUnauthedRekey }),
+		"disable_unauthed_generate_root_endpoints": toggle(func(l *Listener) *bool { return &l.Exposure.DisableUnauthedGenerateRoot }),
 	}
 }
 

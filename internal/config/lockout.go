@@ -70,7 +70,7 @@ func lockoutGrammar() grammar[lockoutStanza] {
 		"lockout_threshold":     count(func(l *lockoutStanza) *int64 { l.threshold = new(int64); return l.threshold }),
 		"lockout_duration":      period(func(l *lockoutStanza) *time.Duration { return fresh(&l.duration) }),
 		"lockout_counter_reset": period(func(l *lockoutStanza) *time.Duration { return fresh(&l.counterReset) }),
-		"disable_lockout":       flag(func(l *lockoutStanza) *bool { l.disabled = new(bool); return l.disabled }),
+		"disable_lockout":       toggle(func(l *lockoutStanza) *bool { l.disabled = new(bool); return l.disabled }),
 	}}
 }
 

@@ -105,7 +105,7 @@ func parseSeals(s scope, _ *Config, e entry) error {
 func sealGrammar(kind string) (grammar[sealStanza], bool) {
 	g := grammar[sealStanza]{
 		keys: map[string]setter[sealStanza]{
-			"disabled": flag(func(s *sealStanza) *bool { return &s.disabled }),
+			"disabled": toggle(func(s *sealStanza) *bool { return &s.disabled }),
 			"name":     text(func(s *sealStanza) *string { return &s.seal.Name }),
 			"priority": number(func(s *sealStanza) *int64 { return &s.seal.Priority }),
 		},
@@ -127,12 +127,12 @@ func sealGrammar(kind string) (grammar[sealStanza], bool) {
 		g.keys["key_name"] = text(func(s *sealStanza) *string { return &s.seal.Transit.KeyName })
 		g.keys["mount_path"] = text(func(s *sealStanza) *string { return &s.seal.Transit.MountPath })
 		g.keys["namespace"] = text(func(s *sealStanza) *string { return &s.seal.Transit.Namespace })
-		g.keys["disable_renewal"] = flag(func(s *sealStanza) *bool { return &s.seal.Transit.DisableRenewal })
+		g.keys["disable_renewal"] = toggle(func(s *sealStanza) *bool { return &s.seal.Transit.DisableRenewal })
 		g.keys["tls_ca_cert"] = text(func(s *sealStanza) *string { return &s.seal.Transit.TLS.CACert })
 		g.keys["tls_client_cert"] = text(func(s *sealStanza) *string { return &s.seal.Transit.TLS.ClientCert })
 		g.keys["tls_client_key"] = text(func(s *sealStanza) *string { return &s.seal.Transit.TLS.ClientKey })
 		g.keys["tls_server_name"] = text(func(s *sealStanza) *string { return &s.seal.Transit.TLS.ServerName })
-		g.keys["tls_skip_verify"] = flag(func(s *sealStanza) *bool { return &s.seal.Transit.TLS.SkipVerify })
+		g.keys["tls_skip_verify"] = toggle(func(s *sealStanza) *bool { return &s.seal.Transit.TLS.SkipVerify })
 		g.ignored["key_id_prefix"] = "key versions are told apart by transit itself"
 	default:
 		return g, false

@@ -86,7 +86,7 @@ func (d *decoder) finishStorage(s scope, got *storageStanza, b block) {
 		s.fail(b.pos, "path", fmt.Sprintf("Error initializing storage of type %s: 'path' must be set", got.storage.Declared))
 	}
 	if got.storage.Declared != "embedded" {
-		s.warn(b.pos, got.storage.Declared, "storage %q is opened as the embedded store at its path; data written there by another server is not read", got.storage.Declared)
+		scope{d: d, path: "storage"}.warn(b.pos, got.storage.Declared, "storage %q is opened as the embedded store at its path; data written there by another server is not read", got.storage.Declared)
 	}
 }
 
@@ -96,7 +96,7 @@ func storageGrammar(declared string) grammar[storageStanza] {
 			"redirect_addr":      text(func(s *storageStanza) *string { return &s.addresses.API }),
 			"advertise_addr":     text(func(s *storageStanza) *string { return &s.addresses.API }),
 			"cluster_addr":       text(func(s *storageStanza) *string { return &s.addresses.Cluster }),
-			"disable_clustering": flag(func(s *storageStanza) *bool { return &s.addresses.DisableClustering }),
+			"disable_clustering": toggle(func(s *storageStanza) *bool { return &s.addresses.DisableClustering }),
 		},
 		ignored: map[string]string{},
 	}
