@@ -182,8 +182,10 @@ func parseJSON(file string, data []byte) (*object, error) {
 	if err != nil {
 		return nil, r.explain(err)
 	}
-	if _, err := r.dec.Token(); err != io.EOF {
-		return nil, r.fail("text after the closing brace")
+	if at := r.position(); int(r.dec.InputOffset()) < len(data) {
+		if _, err := r.dec.Token(); err != io.EOF {
+			return nil, &Error{File: file, Line: at.line, Column: at.column, Reason: "text after the closing brace"}
+		}
 	}
 	return v.obj, nil
 }
