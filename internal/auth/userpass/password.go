@@ -29,21 +29,33 @@ const decoy = "$2a$10$u4q4myQXIPa/v7.iLn1TduJfzNvbnBypYMSbsTu1GSakzr7gNqney"
 func decoyAt(cost int) []byte { return []byte(fmt.Sprintf("$2a$%02d%s", cost, decoy[6:])) }
 
 // verify compares password with hash, which is nil where there is no such user, and always
-// does the work of one comparison at the cost named work: 2^c for the hash itself, and then
-// 2^c, 2^(c+1), … up to 2^(work-1) for nothing, which add up to 2^work. So who is a user
-// here cannot be told by time (CVE-2025-6011, CVE-2025-6010), not even where imported
-// hashes are cheaper or dearer than our own.
+// does the work of one comparison at the cost named work, so that who is a user here cannot
+// be told by time (CVE-2025-6011, CVE-2025-6010), not even where imported hashes are cheaper
+// or dearer than our own.
 func verify(hash []byte, password string, work int) bool {
-	if hash == nil {
-		_ = bcrypt.CompareHashAndPassword(decoyAt(work), []byte(password))
-		return false
+	fits, done := false, 0
+	if hash != nil {
+		fits = bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
+		done, _ = bcrypt.Cost(hash)
 	}
-	fits := bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
-	done, err := bcrypt.Cost(hash)
-	for ; err == nil && done < work; done++ {
-		_ = bcrypt.CompareHashAndPassword(decoyAt(done), []byte(password))
+	for _, cost := range makeweights(done, work) {
+		_ = bcrypt.CompareHashAndPassword(decoyAt(cost), []byte(password))
 	}
 	return fits
+}
+
+// makeweights are the costs of the comparisons that fill up one at done (0 when there was
+// none) to the work of one at work: 2^done and then 2^done, 2^(done+1), … up to 2^(work-1)
+// add up to 2^work.
+func makeweights(done, work int) []int {
+	if done == 0 {
+		return []int{work}
+	}
+	var costs []int
+	for ; done < work; done++ {
+		costs = append(costs, done)
+	}
+	return costs
 }
 
 // credentials are the two ways to set a password.
