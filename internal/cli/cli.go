@@ -72,7 +72,7 @@ func Run(args []string, env Env) int {
 	}
 	if sub := frame.Subcommand(); sub != "" && !frame.IsHelp() {
 		if _, known := frame.Commands[sub]; !known {
-			fmt.Fprintf(env.Stderr, "Unknown command %q%s\n\n", sub, didYouMean(sub, topLevelNames(table)))
+			fmt.Fprintf(env.Stderr, "Unknown command %q%s\n\n", unsecret(sub), didYouMean(sub, namesBelow(table, "")))
 		}
 	}
 	code, err := frame.Run()
@@ -122,17 +122,18 @@ func factories(table []command, name string, env Env) map[string]hcli.CommandFac
 	m := make(map[string]hcli.CommandFactory, len(table))
 	for _, c := range table {
 		m[c.name] = func() (hcli.Command, error) {
-			return &invocation{row: c, program: name, env: env}, nil
+			return &invocation{row: c, children: namesBelow(table, c.name+" "), program: name, env: env}, nil
 		}
 	}
 	return m
 }
 
-func topLevelNames(table []command) []string {
+// namesBelow returns the names one level below prefix.
+func namesBelow(table []command, prefix string) []string {
 	var names []string
 	for _, c := range table {
-		if !strings.Contains(c.name, " ") {
-			names = append(names, c.name)
+		if rest, ok := strings.CutPrefix(c.name, prefix); ok && !strings.Contains(rest, " ") {
+			names = append(names, rest)
 		}
 	}
 	return names

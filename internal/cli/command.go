@@ -63,9 +63,10 @@ type command struct {
 
 // invocation is one use of a row; it is what the frame sees.
 type invocation struct {
-	row     command
-	program string
-	env     Env
+	row      command
+	children []string // names of the subcommands of a parent
+	program  string
+	env      Env
 }
 
 // assemble builds the flag set and the session of one invocation.
@@ -89,7 +90,7 @@ func (i *invocation) Run(args []string) int {
 	f, s, run := i.assemble()
 	if run == nil {
 		if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-			fmt.Fprintf(i.env.Stderr, "Unknown command \"%s %s\"\n\n", i.row.name, args[0])
+			fmt.Fprintf(i.env.Stderr, "Unknown command \"%s %s\"%s\n\n", i.row.name, unsecret(args[0]), didYouMean(args[0], i.children))
 		}
 		return hcli.RunResultHelp
 	}
