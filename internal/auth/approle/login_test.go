@@ -1,0 +1,309 @@
+package approle_test
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"jeton/internal/auth/approle"
+	"jeton/internal/auth/authtest"
+	"jeton/internal/backend"
+)
+
+const invalid = "invalid role or secret ID"
+
+func generate(t *testing.T, b *authtest.Bench, role string, data object) (id, accessor string) {
+	t.Helper()
+	s := b.Must(t, backend.Update, "role/"+role+"/secret-id", data)
+	return s["secret_id"].(string), s["secret_id_accessor"].(string)
+}
+
+func login(t *testing.T, b *authtest.Bench, roleID, secretID string) (*backend.Login, error) {
+	t.Helper()
+	return b.Login(t.Context(), "login", object{"role_id": roleID, "secret_id": secretID})
+}
+
+func mustLogin(t *testing.T, b *authtest.Bench, roleID, secretID string) *backend.Login {
+	t.Helper()
+	l, err := login(t, b, roleID, secretID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func refused(t *testing.T, b *authtest.Bench, roleID, secretID, text string) {
+	t.Helper()
+	_, err := login(t, b, roleID, secretID)
+	authtest.Is(t, err, backend.Invalid, text)
+}
+
+// Contract: auth-methods §2.4 step 9.
+func TestLogin(t *testing.T) {
+	b := roleWith(t, object{
+		"token_policies": "p", "token_ttl": "1h", "token_max_ttl": "2h", "token_num_uses": 3,
+		"token_bound_cidrs": "10.0.0.0/8", "token_no_default_policy": true, "token_type": "service",
+	})
+	id := roleID(t, b, "r")
+	secret, _ := generate(t, b, "r", object{"metadata": `{"env":"prod"}`})
+	l := mustLogin(t, b, " "+id+"\n", secret+"\n")
+	metadata := map[string]string{"env": "prod", "role_name": "r"}
+	if !reflect.DeepEqual(l.Metadata, metadata) || !reflect.DeepEqual(l.Alias, &backend.Alias{Name: id, Metadata: metadata}) || l.DisplayName != "" {
+		t.Errorf("metadata %v, alias %v, display name %q", l.Metadata, l.Alias, l.DisplayName)
+	}
+	if !slices.Equal(l.Policies, []string{"p"}) || !l.NoDefaultPolicy || l.NumUses != 3 || l.Type != backend.ServiceType {
+		t.Errorf("%+v", l)
+	}
+	if terms := (backend.Terms{TTL: time.Hour, MaxTTL: 2 * time.Hour, Renewable: true}); l.Terms != terms {
+		t.Errorf("terms %+v", l.Terms)
+	}
+	// AppRole does not check token_bound_cidrs at login; the token has them.
+	if !slices.Equal(l.BoundCIDRs, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}) {
+		t.Errorf("bound to %v", l.BoundCIDRs)
+	}
+}
+
+// Contract: auth-methods §2.4 steps 1 to 3: the texts, and one text for all that is wrong.
+func TestRefusals(t *testing.T) {
+	b := roleWith(t, nil)
+	b.Must(t, backend.Update, "role/other", nil)
+	id, otherID := roleID(t, b, "r"), roleID(t, b, "other")
+	secret, accessor := generate(t, b, "r", nil)
+	rows := []struct{ name, role, secret, text string }{
+		{"empty role_id", "", secret, "missing role_id"},
+		{"blank role_id", " \n", secret, "missing role_id"},
+		{"unknown role_id", "nobody", secret, invalid},
+		{"the role's name as role_id", "r", secret, invalid},
+		{"empty secret_id", id, "", "missing secret_id"},
+		{"unknown secret_id", id, "wrong", invalid},
+		{"another role's secret_id", otherID, secret, invalid},
+		{"accessor used as secret_id → fails", id, accessor, invalid},
+		{"overlong secret_id", id, string(make([]byte, 5000)), invalid},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) { refused(t, b, row.role, row.secret, row.text) })
+	}
+	// Contract §8 [!]: strangers cannot lock a role; a hundred failures change nothing.
+	for range 100 {
+		refused(t, b, id, "wrong", invalid)
+	}
+	mustLogin(t, b, id, secret)
+}
+
+// CVE-2026-115362; contract: auth-methods §2.4 step 8 [!], `secret_id_ttl=1s; login after 2 s → 400`.
+func TestExpiredSecretID(t *testing.T) {
+	b := roleWith(t, object{"secret_id_ttl": "1s"})
+	id := roleID(t, b, "r")
+	secret, accessor := generate(t, b, "r", nil)
+	b.Clock.Add(time.Second - time.Nanosecond)
+	mustLogin(t, b, id, secret)
+	b.Clock.Add(time.Nanosecond)
+	refused(t, b, id, secret, invalid)
+	if got := b.Must(t, backend.Update, "role/r/secret-id/lookup", object{"secret_id": secret}); got != nil {
+		t.Errorf("an expired secret id can be looked up: %v", got)
+	}
+	b.Refused(t, backend.Update, "role/r/secret-id-accessor/lookup", object{"secret_id_accessor": accessor},
+		backend.NotFound, "failed to find accessor entry for secret_id_accessor")
+	if keys := b.Keys(t, "role/r/secret-id"); keys != nil {
+		t.Errorf("an expired secret id is listed: %v", keys)
+	}
+}
+
+// Contract: auth-methods §2.4 edge tests, "50 parallel logins num_uses=10 → 10 successes, 40
+// refused; list accessors → 404 after".
+func TestParallelLoginsSpendEachUseOnce(t *testing.T) {
+	b := roleWith(t, object{"secret_id_num_uses": 10})
+	id := roleID(t, b, "r")
+	secret, _ := generate(t, b, "r", object{"ttl": "1h"})
+	results := make([]error, 50)
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() { _, results[i] = login(t, b, id, secret) })
+	}
+	wg.Wait()
+	in := 0
+	for _, err := range results {
+		if err == nil {
+			in++
+			continue
+		}
+		authtest.Is(t, err, backend.Invalid, invalid)
+	}
+	if in != 10 {
+		t.Errorf("%d logins with 10 uses", in)
+	}
+	if keys := b.Keys(t, "role/r/secret-id"); keys != nil {
+		t.Errorf("accessors %v", keys)
+	}
+	if n := b.Stored(t, "of/"); n != 0 {
+		t.Errorf("%d keys are left of a spent secret id", n)
+	}
+}
+
+// Contract: auth-methods §2.4 [!]: a use is spent with the token or not at all.
+func TestUseIsSpentInConsumeOnly(t *testing.T) {
+	b := roleWith(t, object{"secret_id_num_uses": 3})
+	id := roleID(t, b, "r")
+	secret, _ := generate(t, b, "r", nil)
+	left := func() any {
+		return b.Must(t, backend.Update, "role/r/secret-id/lookup", object{"secret_id": secret})["secret_id_num_uses"]
+	}
+	for range 5 {
+		if _, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": id, "secret_id": secret}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left() != 3.0 {
+		t.Errorf("%v uses left although no token was made", left())
+	}
+	mustLogin(t, b, id, secret)
+	if left() != 2.0 {
+		t.Errorf("%v uses left after one login", left())
+	}
+}
+
+// What changes between the proof and the token is seen in the transaction.
+func TestChangedDuringLogin(t *testing.T) {
+	b := roleWith(t, object{"secret_id_bound_cidrs": "127.0.0.0/8", "secret_id_ttl": "1h"})
+	id := roleID(t, b, "r")
+	rows := []struct {
+		name   string
+		change func(secret string)
+	}{
+		{"destroyed", func(secret string) {
+			b.Must(t, backend.Update, "role/r/secret-id/destroy", object{"secret_id": secret})
+		}},
+		{"destroyed and registered again", func(secret string) {
+			b.Must(t, backend.Update, "role/r/secret-id/destroy", object{"secret_id": secret})
+			b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": secret})
+		}},
+		{"expired", func(string) { b.Clock.Add(time.Hour) }},
+		{"role deleted", func(string) { b.Must(t, backend.Delete, "role/r", nil) }},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			secret, _ := generate(t, b, "r", nil)
+			response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": id, "secret_id": secret})
+			if err != nil {
+				t.Fatal(err)
+			}
+			row.change(secret)
+			authtest.Is(t, b.Store.Update(t.Context(), response.Login.Consume), backend.Invalid, invalid)
+		})
+	}
+	t.Run("role without secret ids deleted", func(t *testing.T) {
+		b.Must(t, backend.Update, "role/open", object{"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.1"})
+		response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": roleID(t, b, "open")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Must(t, backend.Delete, "role/open", nil)
+		b.Must(t, backend.Update, "role/open", object{"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.1"})
+		authtest.Is(t, b.Store.Update(t.Context(), response.Login.Consume), backend.Invalid, invalid)
+	})
+}
+
+// Contract: auth-methods §2.4 edge tests, "rotate role_id: old fails, new works with the old secret-id".
+// The role is in the cache when it changes.
+func TestRotatedRoleID(t *testing.T) {
+	b := roleWith(t, nil)
+	old := roleID(t, b, "r")
+	secret, _ := generate(t, b, "r", nil)
+	mustLogin(t, b, old, secret)
+	b.Must(t, backend.Update, "role/r/role-id", object{"role_id": "custom"})
+	refused(t, b, old, secret, invalid)
+	if l := mustLogin(t, b, "custom", secret); l.Alias.Name != "custom" {
+		t.Errorf("alias %v", l.Alias)
+	}
+	b.Must(t, backend.Update, "role/next", object{"role_id": old})
+	if l := mustLogin(t, b, old, first(generate(t, b, "next", nil))); l.Metadata["role_name"] != "next" {
+		t.Errorf("the freed role id leads to %v", l.Metadata)
+	}
+}
+
+func first(a, _ string) string { return a }
+
+// The cache of roles follows every change.
+func TestCachedRoleIsNeverStale(t *testing.T) {
+	b := roleWith(t, object{"token_policies": "a"})
+	id := roleID(t, b, "r")
+	secret, _ := generate(t, b, "r", nil)
+	for _, policy := range []string{"b", "c", "d"} {
+		mustLogin(t, b, id, secret)
+		b.Must(t, backend.Update, "role/r/policies", object{"token_policies": policy})
+		if l := mustLogin(t, b, id, secret); !slices.Equal(l.Policies, []string{policy}) {
+			t.Errorf("policies %v, want %s", l.Policies, policy)
+		}
+	}
+	b.Must(t, backend.Delete, "role/r", nil)
+	refused(t, b, id, secret, invalid)
+	b.Must(t, backend.Update, "role/r", object{"role_id": id})
+	refused(t, b, id, secret, invalid)
+	mustLogin(t, b, id, first(generate(t, b, "r", nil)))
+}
+
+// Ids work across a restart: the mount's key is stored.
+func TestRestart(t *testing.T) {
+	b := roleWith(t, nil)
+	id := roleID(t, b, "r")
+	secret, _ := generate(t, b, "r", nil)
+	b.Remount(t)
+	mustLogin(t, b, id, secret)
+}
+
+// Contract: auth-methods §2.4 steps 5 to 7.
+func TestSources(t *testing.T) {
+	b := roleWith(t, object{"secret_id_bound_cidrs": "127.0.0.0/8,10.0.0.0/8", "token_bound_cidrs": "10.0.0.0/8"})
+	id := roleID(t, b, "r")
+	plain, _ := generate(t, b, "r", nil)
+	narrow, _ := generate(t, b, "r", object{"cidr_list": "127.0.0.1/32", "token_bound_cidrs": "10.1.0.0/16"})
+	limited, _ := generate(t, b, "r", object{"cidr_list": "127.0.0.1", "num_uses": 1})
+
+	b.Remote = netip.MustParseAddrPort("10.2.3.4:1")
+	if l := mustLogin(t, b, id, plain); l.BoundCIDRs[0].String() != "10.0.0.0/8" {
+		t.Errorf("bound to %v", l.BoundCIDRs)
+	}
+	refused(t, b, id, narrow, `source address "10.2.3.4" unauthorized through CIDR restrictions on the secret ID`)
+	refused(t, b, id, limited, `source address "10.2.3.4" unauthorized by CIDR restrictions on the secret ID`)
+	b.Remote = netip.MustParseAddrPort("192.0.2.1:1")
+	refused(t, b, id, plain, `source address "192.0.2.1" unauthorized by CIDR restrictions on the role`)
+	b.Remote = netip.MustParseAddrPort("[::ffff:127.0.0.1]:1")
+	if l := mustLogin(t, b, id, narrow); l.BoundCIDRs[0].String() != "10.1.0.0/16" {
+		t.Errorf("bound to %v", l.BoundCIDRs)
+	}
+	// The refusal above did not burn the only use.
+	mustLogin(t, b, id, limited)
+	refused(t, b, id, limited, invalid)
+
+	// Step 6: a role that was narrowed since.
+	b.Must(t, backend.Update, "role/r", object{"secret_id_bound_cidrs": "10.0.0.0/8"})
+	refused(t, b, id, narrow, `failed to verify subset relationship between CIDR blocks on the role ["10.0.0.0/8"] and CIDR blocks on the secret ID ["127.0.0.1"]`)
+}
+
+// Contract: auth-methods §2.4, bind_secret_id=false: secret_id ignored entirely; and the last edge test.
+func TestWithoutSecretID(t *testing.T) {
+	b := roleWith(t, object{"bind_secret_id": false, "token_bound_cidrs": "10.0.0.0/8"})
+	id := roleID(t, b, "r")
+	if l := mustLogin(t, b, id, "whatever"); l.BoundCIDRs[0].String() != "10.0.0.0/8" || l.Metadata["role_name"] != "r" {
+		t.Errorf("%+v", l)
+	}
+	b.Refused(t, backend.Update, "role/r/secret-id", nil, backend.Invalid, "bind_secret_id is not set on the role")
+	b.Must(t, backend.Update, "role/r", object{"secret_id_bound_cidrs": "10.0.0.0/8"})
+	refused(t, b, id, "", `source address "127.0.0.1" unauthorized by CIDR restrictions on the role`)
+}
+
+func BenchmarkLogin(b *testing.B) {
+	bench := authtest.New(b, approle.New)
+	bench.Must(b, backend.Update, "role/r", object{"token_policies": "p"})
+	id := bench.Must(b, backend.Read, "role/r/role-id", nil)["role_id"]
+	secret := bench.Must(b, backend.Update, "role/r/secret-id", nil)["secret_id"]
+	data := object{"role_id": id, "secret_id": secret}
+	for b.Loop() {
+		if _, err := bench.Do(b.Context(), backend.Update, "login", data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
