@@ -63,9 +63,7 @@ type attempts[P any] struct {
 // newAttempts holds attempts that end when the seal closes.
 func newAttempts[P any](k *Keeper, texts attemptTexts, drop func(*P)) *attempts[P] {
 	all := &attempts[P]{keeper: k, texts: texts, drop: drop}
-	k.change.Lock()
-	defer k.change.Unlock()
-	k.whenSealed = append(k.whenSealed, func() {
+	k.onSeal(func() {
 		all.Lock()
 		defer all.Unlock()
 		all.keep(func(*attempt[P]) bool { return false })

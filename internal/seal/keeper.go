@@ -243,6 +243,13 @@ func (k *Keeper) Seal(ctx context.Context) error {
 	return nil
 }
 
+// onSeal has fn called whenever the keys are gone.
+func (k *Keeper) onSeal(fn func()) {
+	k.change.Lock()
+	defer k.change.Unlock()
+	k.whenSealed = append(k.whenSealed, fn)
+}
+
 // lock forgets the keys and returns the encryption counts, sealed by them just before, and
 // whom to tell.
 func (k *Keeper) lock() (counts []byte, then []func(), err error) {

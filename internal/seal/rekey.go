@@ -104,6 +104,14 @@ func NewRekey(k *Keeper) *Rekey {
 		again:      "given key has already been provided during this generation operation",
 		falseShare: "rekey aborted, key verification failed",
 	}, (*rekeyPlan).drop)
+	k.onSeal(func() {
+		r.attempts.Lock()
+		defer r.attempts.Unlock()
+		if r.unconfirmed != nil {
+			clear(r.unconfirmed.key)
+			r.unconfirmed = nil
+		}
+	})
 	return r
 }
 
