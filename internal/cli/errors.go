@@ -74,7 +74,7 @@ func (s *session) advice(err error) string {
 			"set it with -address or VAULT_ADDR.", s.conn.shown())
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"),
 		strings.Contains(text, "first record does not look like a TLS handshake"):
-		return "\n\n" + named(api.TLSErrorString, s.program)
+		return "\n\n" + strings.ReplaceAll(api.TLSErrorString, "vault <command>", s.program+" <command>")
 	case strings.Contains(text, "Client sent an HTTP request to an HTTPS server"):
 		return "\n\nThe server speaks TLS: use an address that begins with https:// (-address or VAULT_ADDR)."
 	case strings.Contains(text, "certificate signed by unknown authority"):

@@ -107,10 +107,7 @@ func (k kvPath) needV2(what string) error {
 
 // heading is a title between equal signs, about as wide as what is below it.
 func heading(title string, width int) string {
-	signs := width - (len(title) + 2)
-	if signs <= 0 {
-		signs = 4
-	}
+	signs := max(width-(len(title)+2), 4)
 	half := strings.Repeat("=", (signs+1)/2)
 	return fmt.Sprintf("%s %s %s", half, title, half)
 }

@@ -1,0 +1,215 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const selfAnswer = `{"request_id":"r","data":{"id":"hvs.mine","accessor":"acc","policies":["default"],"identity_policies":["i"],"meta":{"k":"v"},"renewable":true,"ttl":3600}}`
+
+const loginTable = `Success! You are now authenticated. The token information displayed below is
+already stored in the token helper. You do NOT need to run "jeton login"
+again. Future Vault requests will automatically use this token.
+
+Key                  Value
+---                  -----
+token                hvs.mine
+token_accessor       acc
+token_duration       1h
+token_renewable      true
+token_policies       ["default"]
+identity_policies    ["i"]
+policies             ["default" "i"]
+token_meta_k         v
+`
+
+func stored(t *testing.T, sh *shell) (string, os.FileMode) {
+	t.Helper()
+	path := filepath.Join(sh.vars["HOME"], ".vault-token")
+	b, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return "", 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b), info.Mode().Perm()
+}
+
+// contract: cli §6 "login", §9.17, 9.18
+func TestLoginToken(t *testing.T) {
+	f := newFake(t, map[string]answer{"GET auth/token/lookup-self": ok(selfAnswer)})
+	fresh := func() *shell {
+		sh := newShell(t, f)
+		delete(sh.vars, "VAULT_TOKEN")
+		return sh
+	}
+	t.Run("argument", func(t *testing.T) {
+		sh := fresh()
+		sh.run("login", "hvs.mine").want(t, 0, loginTable, "")
+		if got, mode := stored(t, sh); got != "hvs.mine" || mode != 0o600 {
+			t.Errorf("stored %q with mode %o", got, mode)
+		}
+		sh.run("print", "token").want(t, 0, "hvs.mine\n", "")
+		sh.run("token", "lookup").wantCode(t, 0)
+		if got := f.last(t).header.Get("X-Vault-Token"); got != "hvs.mine" {
+			t.Errorf("sent token %q", got)
+		}
+	})
+	t.Run("standard input", func(t *testing.T) {
+		sh := fresh()
+		sh.stdin = "hvs.mine\n"
+		sh.run("login", "-no-print", "-").want(t, 0, "", "")
+		if got, _ := stored(t, sh); got != "hvs.mine" {
+			t.Errorf("stored %q", got)
+		}
+	})
+	t.Run("no store", func(t *testing.T) {
+		sh := fresh()
+		sh.run("login", "-no-store", "token=hvs.mine").wantErr(t, 0, "The token was not stored in token helper.")
+		if got, _ := stored(t, sh); got != "" {
+			t.Errorf("stored %q", got)
+		}
+	})
+	t.Run("token only", func(t *testing.T) {
+		sh := fresh()
+		sh.run("login", "-token-only", "hvs.mine").want(t, 0, "hvs.mine", "")
+		if got, _ := stored(t, sh); got != "" {
+			t.Errorf("stored %q", got)
+		}
+	})
+	t.Run("without a look-up", func(t *testing.T) {
+		before := len(f.seen)
+		fresh().run("login", "-no-print", "token=hvs.mine", "lookup=false").want(t, 0, "", "")
+		if len(f.seen) != before {
+			t.Error("a request was sent")
+		}
+	})
+	t.Run("VAULT_TOKEN is set", func(t *testing.T) {
+		newShell(t, f).run("login", "-no-print", "hvs.mine").wantErr(t, 0, "WARNING! The VAULT_TOKEN environment variable is set!")
+	})
+	t.Run("unknown method", func(t *testing.T) {
+		fresh().run("login", "-method=userpas").wantErr(t, 1, `Unknown auth method: userpas (did you mean "userpass"?)`)
+	})
+	t.Run("nothing to ask on", func(t *testing.T) {
+		fresh().run("login").wantErr(t, 2, `Use "login -"`)
+	})
+	t.Run("a link at the temporary name is not followed", func(t *testing.T) {
+		sh := fresh()
+		other := filepath.Join(t.TempDir(), "other")
+		if err := os.WriteFile(other, []byte("keep"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(other, filepath.Join(sh.vars["HOME"], ".vault-token.tmp")); err != nil {
+			t.Fatal(err)
+		}
+		sh.run("login", "-no-print", "hvs.mine").wantCode(t, 0)
+		if b, _ := os.ReadFile(other); string(b) != "keep" {
+			t.Errorf("the link's target now holds %q", b)
+		}
+	})
+}
+
+func TestLoginMethods(t *testing.T) {
+	f := newFake(t, map[string]answer{
+		"PUT auth/userpass/login/ann": ok(tokenAnswer),
+		"PUT auth/people/login/ann":   ok(tokenAnswer),
+		"PUT auth/approle/login":      ok(tokenAnswer),
+		"PUT auth/bad/login/ann":      {400, `{"errors":["invalid username or password"]}`},
+		"PUT auth/wrap/login/ann":     ok(`{"wrap_info":{"token":"hvs.wrap","ttl":60,"creation_time":"2026-01-02T03:04:05Z","creation_path":"auth/wrap/login/ann"}}`),
+		"PUT sys/wrapping/unwrap":     ok(tokenAnswer),
+	})
+	for _, c := range []struct {
+		name, stdin string
+		args        []string
+		code        int
+		path, body  string
+		errs        string
+	}{
+		{"userpass", "", []string{"-method=userpass", "username=ann", "password=p"}, 0, "/v1/auth/userpass/login/ann", `{"password":"p"}`, ""},
+		{"password from stdin", "p", []string{"-method=userpass", "username=ann", "password=-"}, 0, "/v1/auth/userpass/login/ann", `{"password":"p"}`, ""},
+		{"another path", "", []string{"-method=ldap", "-path=people/", "username=ann", "password=p"}, 0, "/v1/auth/people/login/ann", `{"password":"p"}`, ""},
+		{"mount as a pair", "", []string{"-method=userpass", "mount=people", "username=ann", "password=p"}, 0, "/v1/auth/people/login/ann", `{"password":"p"}`, ""},
+		{"approle", "", []string{"-method=approle", "role_id=r", "secret_id=s"}, 0, "/v1/auth/approle/login", `{"role_id":"r","secret_id":"s"}`, ""},
+		{"approle without a secret id", "", []string{"-method=approle", "role_id=r", "secret_id="}, 0, "/v1/auth/approle/login", `{"role_id":"r"}`, ""},
+		{"wrapped answers are unwrapped", "", []string{"-method=userpass", "-path=wrap", "-wrap-ttl=60", "username=ann", "password=p"}, 0, "/v1/sys/wrapping/unwrap", `null`, ""},
+		{"refused", "", []string{"-method=userpass", "-path=bad", "username=ann", "password=p"}, 2, "/v1/auth/bad/login/ann", `{"password":"p"}`, "Error authenticating: Error making API request."},
+		{"no password", "", []string{"-method=userpass", "username=ann"}, 2, "", "", "password=-"},
+		{"non-interactive", "", []string{"-method=userpass", "-non-interactive"}, 1, "", "", `"username" not specified`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sh := newShell(t, f)
+			sh.vars["VAULT_TOKEN"] = "expired"
+			sh.stdin = c.stdin
+			before := len(f.seen)
+			sh.run(append([]string{"login", "-no-print"}, c.args...)...).wantErr(t, c.code, c.errs)
+			if c.path == "" {
+				if len(f.seen) != before {
+					t.Error("a request was sent")
+				}
+				return
+			}
+			if got := f.last(t); got.path != c.path || strings.TrimSpace(got.body) != c.body {
+				t.Errorf("sent %s %s", got.path, got.body)
+			}
+			if got := f.last(t).header.Get("X-Vault-Token"); got == "expired" {
+				t.Error("the old token was sent along")
+			}
+		})
+	}
+}
+
+// contract: cli §3
+func TestTokenHelperProgram(t *testing.T) {
+	f := newFake(t, map[string]answer{"GET auth/token/lookup-self": ok(selfAnswer)})
+	sh := newShell(t, f)
+	delete(sh.vars, "VAULT_TOKEN")
+	dir := t.TempDir()
+	helper, kept := filepath.Join(dir, "helper"), filepath.Join(dir, "kept")
+	script := "#!/bin/sh\ncase $1 in\nget) cat " + kept + " 2>/dev/null; true ;;\nstore) cat > " + kept + "; echo $VAULT_ADDR > " + kept + ".addr ;;\nesac\n"
+	if err := os.WriteFile(helper, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(sh.vars["HOME"], ".vault"), []byte(`token_helper = "`+helper+`"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sh.run("login", "-no-print", "hvs.mine").want(t, 0, "", "")
+	sh.run("print", "token").want(t, 0, "hvs.mine\n", "")
+	if b, _ := os.ReadFile(kept + ".addr"); strings.TrimSpace(string(b)) != f.URL {
+		t.Errorf("the helper saw VAULT_ADDR=%q", b)
+	}
+	t.Run("it fails", func(t *testing.T) {
+		if err := os.WriteFile(helper, []byte("#!/bin/sh\necho hvs.leak\necho locked >&2\nexit 3\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r := sh.run("print", "token")
+		r.wantErr(t, 1, "locked")
+		if strings.Contains(r.err, "hvs.leak") {
+			t.Errorf("%s", r.err)
+		}
+	})
+	t.Run("another key in the file", func(t *testing.T) {
+		if err := os.WriteFile(filepath.Join(sh.vars["HOME"], ".vault"), []byte("\nnope = 1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		sh.run("print", "token").wantErr(t, 1, `invalid key "nope" on line 2`)
+	})
+}
+
+// contract: cli §2
+func TestUnprintableTokenIsNotSent(t *testing.T) {
+	f := newFake(t, nil)
+	sh := newShell(t, f)
+	sh.vars["VAULT_TOKEN"] = "hvs.a\x01b"
+	r := sh.run("read", "x")
+	r.wantErr(t, 2, "configured Vault token contains non-printable characters and cannot be used")
+	if len(f.seen) != 0 || strings.Contains(r.err, "hvs.a") {
+		t.Errorf("%d requests, stderr %s", len(f.seen), r.err)
+	}
+}
