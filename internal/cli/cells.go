@@ -10,16 +10,11 @@ func cell(v any) string {
 	return fmt.Sprint(v)
 }
 
-// text, truth and object read a field of an answer's data, zero when it is
+// text and object read a field of an answer's data, zero when it is
 // missing or of another type.
 func text(m map[string]any, key string) string {
 	s, _ := m[key].(string)
 	return s
-}
-
-func truth(m map[string]any, key string) bool {
-	b, _ := m[key].(bool)
-	return b
 }
 
 func object(m map[string]any, key string) map[string]any {

@@ -100,6 +100,7 @@ func commandTable(env Env) []command {
 		auditCommands(),
 		leaseCommands(),
 		kvCommands(),
+		kvVersionCommands(),
 		kvMetadataCommands(),
 		operatorCommands(),
 		generateRootCommands(),

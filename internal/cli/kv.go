@@ -54,6 +54,12 @@ does not allow patching, the secret is read, changed and written with check-and-
     $ jeton kv list secret/app`,
 			arity: exactly(1), surface: talks, build: buildKVList,
 		},
+	}
+}
+
+// kvVersionCommands work on versions of secrets.
+func kvVersionCommands() []command {
+	return []command{
 		{
 			name: "kv delete", args: "PATH", synopsis: "Delete versions of a secret",
 			help: `Deletes the newest version, or those given. "jeton kv undelete" brings them

@@ -54,20 +54,6 @@ func (f *outputFlags) check(on surface) error {
 
 func (f *outputFlags) table() bool { return f.format == "table" || f.format == "raw" }
 
-// data prints any value: as a two-column table when it is a map, otherwise in
-// the format asked for.
-func (s *session) data(v any) error {
-	if !s.out.table() {
-		return s.machine(v)
-	}
-	if m, ok := v.(map[string]any); ok {
-		s.con.print(table(append([][]string{{"Key", "Value"}}, dataRows(m)...)))
-		return nil
-	}
-	s.con.printf("%v", v)
-	return nil
-}
-
 // machine prints v as json or yaml.
 func (s *session) machine(v any) error {
 	text, err := s.out.encode(v)

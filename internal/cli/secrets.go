@@ -150,12 +150,8 @@ func detailedMounts(mounts map[string]*api.MountOutput) [][]string {
 		"External Entropy Access", "Options", "Description", "UUID", "Version", "Running Version", "Running SHA256", "Deprecation Status"}}
 	for _, path := range sortedKeys(mounts) {
 		m := mounts[path]
-		kind := m.Type
-		if kind == "plugin" {
-			kind = m.Config.PluginName
-		}
 		rows = append(rows, []string{
-			path, kind, m.Accessor, mountTTL(m.Type, m.Config.DefaultLeaseTTL), mountTTL(m.Type, m.Config.MaxLeaseTTL),
+			path, m.Type, m.Accessor, mountTTL(m.Type, m.Config.DefaultLeaseTTL), mountTTL(m.Type, m.Config.MaxLeaseTTL),
 			fmt.Sprint(m.Config.ForceNoCache), replication(m.Local), fmt.Sprint(m.SealWrap),
 			fmt.Sprint(m.ExternalEntropyAccess), fmt.Sprint(m.Options), m.Description, m.UUID,
 			m.PluginVersion, m.RunningVersion, m.RunningSha256, m.DeprecationStatus,
