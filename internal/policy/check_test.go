@@ -247,12 +247,11 @@ func TestGranting(t *testing.T) {
 // contract: policies §3.7
 func TestMergeOfSamePattern(t *testing.T) {
 	type row struct {
-		name   string
-		a, b   string
-		data   map[string]any
-		wrap   time.Duration
-		want   bool
-		reason string
+		name string
+		a, b string
+		data map[string]any
+		wrap time.Duration
+		want bool
 	}
 	tests := []row{
 		{name: "capabilities add up", a: `capabilities=["create"]`, b: `capabilities=["update"]`, want: true},

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -128,7 +127,7 @@ func (rs ruleSet) add(p *Policy, text string, granted grant) {
 // clone is a copy that may be merged into.
 func (r *rule) clone() *rule {
 	c := *r
-	c.from = slices.Clone(r.from)
+	c.from, c.merged = slices.Clone(r.from), false
 	return &c
 }
 
@@ -206,22 +205,40 @@ func (t *table) wild(path string) *rule {
 	return r
 }
 
-// merge adds a second grant for the same pattern. The maps of a grant belong to its policy,
-// so they are copied before they change.
-func (g *grant) merge(more grant) {
+// merge adds a second grant for the same pattern (contract: policies §3.7).
+func (r *rule) merge(more grant) {
 	switch {
-	case g.caps&Deny != 0:
+	case r.caps&Deny != 0:
 		return
 	case more.caps&Deny != 0:
-		*g = grant{caps: Deny}
+		r.grant = grant{caps: Deny}
 		return
 	}
-	g.caps |= more.caps
-	g.minWrap = lower(g.minWrap, more.minWrap)
-	g.maxWrap = lower(g.maxWrap, more.maxWrap)
-	g.allowed = union(g.allowed, more.allowed)
-	g.denied = union(g.denied, more.denied)
-	g.required = append(slices.Clip(g.required), more.required...)
+	if !r.merged {
+		// So far the maps and lists are those of the policy, which others share.
+		r.allowed, r.denied = ownParameters(r.allowed), ownParameters(r.denied)
+		r.required = slices.Clone(r.required)
+		r.merged = true
+	}
+	r.caps |= more.caps
+	r.minWrap = lower(r.minWrap, more.minWrap)
+	r.maxWrap = lower(r.maxWrap, more.maxWrap)
+	for name, values := range more.allowed {
+		addValues(r.allowed, name, values)
+	}
+	for name, values := range more.denied {
+		addValues(r.denied, name, values)
+	}
+	r.required = append(r.required, more.required...)
+}
+
+// ownParameters is a copy that addValues may change.
+func ownParameters(shared map[string][]any) map[string][]any {
+	own := make(map[string][]any, len(shared))
+	for name, values := range shared {
+		own[name] = slices.Clip(values)
+	}
+	return own
 }
 
 // lower is the smaller of two bounds, where 0 is no bound.
@@ -230,20 +247,6 @@ func lower(a, b time.Duration) time.Duration {
 		return b
 	}
 	return a
-}
-
-func union(a, b map[string][]any) map[string][]any {
-	switch {
-	case len(a) == 0:
-		return b
-	case len(b) == 0:
-		return a
-	}
-	all := maps.Clone(a)
-	for name, values := range b {
-		addValues(all, name, values)
-	}
-	return all
 }
 
 // credit notes that p grants caps through the rule.

@@ -23,6 +23,10 @@ const maxName = 512
 // It is the same for every place that writes a list of policies. Names that are reserved
 // (root, response-wrapping) are canonical; who may use them is the writer's to say.
 func CanonicalName(name string) (string, error) {
+	if !utf8.ValidString(name) {
+		// Before ToLower, which puts a valid character in the place of an invalid one.
+		return "", fmt.Errorf("%w: it is not valid UTF-8", ErrName)
+	}
 	name = strings.ToLower(strings.TrimSpace(name))
 	if why := refusedName(name); why != "" {
 		return "", fmt.Errorf("%w: %s", ErrName, why)
@@ -37,8 +41,6 @@ func refusedName(name string) string {
 		return "it is empty"
 	case len(name) > maxName:
 		return "it is too long"
-	case !utf8.ValidString(name):
-		return "it is not valid UTF-8"
 	}
 	latin, other := false, false
 	for _, r := range name {

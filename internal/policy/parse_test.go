@@ -102,6 +102,8 @@ func TestParseRefuses(t *testing.T) {
 		{"a duration beyond 64 bits", `path "x" { max_wrapping_ttl = 9223372036854775807 }`},
 		{"too long", strings.Repeat(" ", MaxText+1)},
 		{"a NUL", "path \"x\x00\" { }"},
+		{"a long error", strings.Repeat("a ", 100_000) + "{}"},
+		{"many errors", strings.Repeat("a {}\n", 10_000)},
 		{"plain words", "let me in"},
 		{"a JSON list", `["path"]`},
 	}
@@ -114,7 +116,7 @@ func TestParseRefuses(t *testing.T) {
 			if !strings.HasPrefix(err.Error(), "failed to parse policy: ") {
 				t.Errorf("error %q", err)
 			}
-			if len(err.Error()) > 300 {
+			if len(err.Error()) > 1100 {
 				t.Errorf("error of %d bytes", len(err.Error()))
 			}
 		})
@@ -281,6 +283,27 @@ func TestBuiltins(t *testing.T) {
 	for _, tt := range tests {
 		if got := strings.Join(aclFor(t, subject, tt.text).Capabilities(tt.path), ","); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.path, got, tt.want)
+		}
+	}
+}
+
+// Texts that were slow to read or to compile: each must be linear in its length. The bound
+// is generous; what it catches took seconds.
+func TestHostileTexts(t *testing.T) {
+	for name, text := range map[string]string{
+		"a parameter in many blocks": `path "x" {` + strings.Repeat("allowed_parameters { a=1 }\n", 1<<15) + "}",
+		"a path many times":          strings.Repeat("path \"x\" { denied_parameters { a=1 } }\n", 1<<14),
+		"a path of many segments":    `path "+` + strings.Repeat("/+", 1<<18) + `" { policy = "read" }`,
+		"many templates":             strings.Repeat("path \"{{identity.entity.metadata.k}}\" { policy = \"read\" }\n", 1<<14),
+	} {
+		start := time.Now()
+		p := mustParse(t, "p", text)
+		acl := Compile([]*Policy{p, p}, ada)
+		acl.Check(Request{Capability: Update, Path: "x", Data: map[string]any{"a": "b"}})
+		acl.Check(Request{Capability: List, Path: strings.Repeat("a/", 4096)})
+		acl.Touches("x/")
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%s: %v", name, took)
 		}
 	}
 }

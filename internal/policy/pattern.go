@@ -16,6 +16,8 @@ type rule struct {
 	names []string
 	// rank orders the rules with wildcards, see pattern.compare; exact rules have none.
 	rank int
+	// merged says that the maps and lists of grant are the rule's own.
+	merged bool
 }
 
 // contribution is what one policy grants through a rule.

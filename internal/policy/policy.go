@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -22,6 +23,8 @@ const (
 	MaxText = 1 << 20
 	// maxDepth is the greatest nesting of braces and brackets.
 	maxDepth = 32
+	// maxError is the greatest length of an error's text, in bytes.
+	maxError = 1000
 )
 
 // Policy is a parsed document.
@@ -70,9 +73,17 @@ func Parse(name, text string) (*Policy, error) {
 		err = p.read(root)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("failed to parse policy: %w", err)
+		return nil, errors.New("failed to parse policy: " + clipped(err.Error()))
 	}
 	return p, nil
+}
+
+// clipped bounds an error that repeats parts of a document, for people and logs.
+func clipped(text string) string {
+	if len(text) <= maxError {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxError], "") + "…"
 }
 
 // Decode returns the document in text: where the whole of it is standard base64 of UTF-8

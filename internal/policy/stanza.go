@@ -201,17 +201,14 @@ func setParameters(path string, f field, into *map[string][]any) error {
 }
 
 // addValues joins the values of one parameter from two places; an empty list, which stands
-// for any value, swallows the other.
+// for any value, swallows the other. into and its lists must be the caller's own.
 func addValues(into map[string][]any, name string, values []any) {
 	have, ok := into[name]
-	switch {
-	case !ok:
-		into[name] = values
-	case len(have) == 0 || len(values) == 0:
+	if ok && (len(have) == 0 || len(values) == 0) {
 		into[name] = nil
-	default:
-		into[name] = append(have[:len(have):len(have)], values...)
+		return
 	}
+	into[name] = append(have, values...)
 }
 
 // wrappingTTL reads a duration: seconds, or a string such as "90", "90s", "2h", "1d".
