@@ -41,11 +41,11 @@ func TestValidation(t *testing.T) {
 		{"periodic batch", TokenParams{TokenType: new("batch"), TokenPeriod: seconds(1)}, Synonyms{}, "'token_type' cannot be 'batch' or 'default_batch' when set to generate periodic tokens"},
 		{"limited batch", TokenParams{TokenType: new("batch"), TokenNumUses: new(1)}, Synonyms{}, "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count"},
 		{"CIDR", TokenParams{TokenBoundCIDRs: list("10.0.0.1", "10.0.0.0/33")}, Synonyms{}, "failed to parse token_bound_cidrs: entry 2 is neither an IP address nor a CIDR block"},
-		{"policy ../root", TokenParams{TokenPolicies: list("a", "../root")}, Synonyms{}, "token_policies holds a name that no policy can have"},
-		{"policy root/../root", TokenParams{TokenPolicies: list("root/../root")}, Synonyms{}, "token_policies holds a name that no policy can have"},
-		{"policy with a control character", TokenParams{TokenPolicies: list("a\x00")}, Synonyms{}, "token_policies holds a name that no policy can have"},
+		{"policy ../root", TokenParams{TokenPolicies: list("a", "../root")}, Synonyms{}, "token_policies: invalid policy name: it has an empty, '.' or '..' segment"},
+		{"policy root/../root", TokenParams{TokenPolicies: list("root/../root")}, Synonyms{}, "token_policies: invalid policy name: it has an empty, '.' or '..' segment"},
+		{"policy with a control character", TokenParams{TokenPolicies: list("a\x00")}, Synonyms{}, "token_policies: invalid policy name: it contains a control or invisible character"},
 		{"all is well", TokenParams{
-			TokenTTL: seconds(1), TokenMaxTTL: seconds(1), TokenPolicies: list("root", "a/b", "..c"), TokenType: new("service"),
+			TokenTTL: seconds(1), TokenMaxTTL: seconds(1), TokenPolicies: list("root", "a/b", "..c", " "), TokenType: new("service"),
 		}, Synonyms{}, ""},
 	}
 	for _, row := range rows {

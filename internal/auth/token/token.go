@@ -121,7 +121,7 @@ func (m *Method) create(kind string, orphan bool) func(context.Context, *backend
 				warnings = append(warnings, fmt.Sprintf("Policy %q does not exist", name))
 			}
 		}
-		return &backend.Response{Auth: issued.Token.Auth(issued.Text, nil, issued.TTL), Warnings: warnings}, nil
+		return &backend.Response{Auth: issued.Token.Auth(issued.Text, nil, issued.TTL), Issued: true, Warnings: warnings}, nil
 	}
 }
 
