@@ -67,16 +67,22 @@ func (s *Store) changed(c store.Commit) {
 	}
 }
 
-// Init writes the default policy if there is none. It never overwrites one that an operator
-// has changed (contract: policies §9).
+// Init writes the default policy if there is none.
 func (s *Store) Init(ctx context.Context) error {
-	return s.area.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Get(policyKey(policy.DefaultName))
-		if !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		return record.Put(tx, policyKey(policy.DefaultName), &stored{Text: policy.DefaultText})
-	})
+	if err := s.area.Update(ctx, WriteDefault); err != nil {
+		return fmt.Errorf("acl: write default policy: %w", err)
+	}
+	return nil
+}
+
+// WriteDefault is Init within a transaction of the policies' area. It never overwrites a
+// default policy that an operator has changed (contract: policies §9).
+func WriteDefault(tx store.Tx) error {
+	key := policyKey(policy.DefaultName)
+	if _, err := tx.Get(key); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return record.Put(tx, key, &stored{Text: policy.DefaultText})
 }
 
 // Put writes a policy, given as HCL or JSON, plain or in base64. It returns the name under
