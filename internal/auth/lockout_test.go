@@ -1,0 +1,222 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"jeton/internal/backend"
+	"jeton/internal/clock"
+	"jeton/internal/store"
+	"jeton/internal/store/embedded"
+	"jeton/internal/store/storetest"
+)
+
+func newLockout(t *testing.T) (*Lockout, *clock.Manual, *storetest.FaultyStore) {
+	t.Helper()
+	inner, err := embedded.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { inner.Close() })
+	faulty := storetest.Faulty(inner)
+	clk := clock.NewManual(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
+	config := LockoutConfig{Threshold: 3, Duration: time.Minute, CounterReset: time.Minute}
+	return NewLockout(config, store.NewArea(faulty, []byte("m/")), clk), clk, faulty
+}
+
+// try makes one attempt with a wrong password and says whether it was compared.
+func try(ctx context.Context, l *Lockout, alias string) (compared bool, err error) {
+	a, err := l.Begin(ctx, alias)
+	if err != nil {
+		return false, err
+	}
+	defer a.Release()
+	if err := l.area.View(ctx, a.Check); err != nil {
+		return false, err
+	}
+	return true, a.Failed(ctx)
+}
+
+func isDenied(err error) bool { return backend.KindOf(err) == backend.Denied }
+
+// Contract: auth-methods §8, "attempts while locked don't extend it. Lock ends duration after
+// the last counted failure".
+func TestLockEnds(t *testing.T) {
+	l, clk, _ := newLockout(t)
+	for range 3 {
+		if compared, err := try(t.Context(), l, "a"); !compared || err != nil {
+			t.Fatal(compared, err)
+		}
+		clk.Add(time.Second)
+	}
+	for range 58 {
+		if _, err := try(t.Context(), l, "a"); !isDenied(err) {
+			t.Fatalf("not locked: %v", err)
+		}
+		clk.Add(time.Second)
+	}
+	if _, err := try(t.Context(), l, "a"); !isDenied(err) {
+		t.Fatalf("not locked a second before its end: %v", err)
+	}
+	clk.Add(time.Second)
+	if compared, err := try(t.Context(), l, "a"); !compared || err != nil {
+		t.Errorf("still locked: %v", err)
+	}
+}
+
+// Contract: auth-methods §8 [!]: parallel guesses are all counted, before they are compared.
+func TestParallelGuesses(t *testing.T) {
+	l, _, _ := newLockout(t)
+	var mu sync.Mutex
+	compared := 0
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			yes, err := try(t.Context(), l, "a")
+			if err != nil && !isDenied(err) {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if yes {
+				compared++
+			}
+		})
+	}
+	wg.Wait()
+	if compared != 3 {
+		t.Errorf("%d guesses were compared, want 3", compared)
+	}
+}
+
+// Who waits for a slot gives up with the request.
+func TestWaitingEndsWithTheRequest(t *testing.T) {
+	l, _, _ := newLockout(t)
+	for range 3 {
+		a, err := l.Begin(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Release()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := l.Begin(ctx, "a")
+		done <- err
+	}()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// A success lets the waiting go on, and forgets the failures.
+func TestSuccessFreesTheWaiting(t *testing.T) {
+	l, _, _ := newLockout(t)
+	var open []*Attempt
+	for range 3 {
+		a, err := l.Begin(t.Context(), "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, a)
+	}
+	done := make(chan error)
+	go func() {
+		a, err := l.Begin(t.Context(), "a")
+		if err == nil {
+			a.Release()
+		}
+		done <- err
+	}()
+	for _, a := range open {
+		a.Succeeded()
+		a.Release()
+		if err := a.Failed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if len(l.mu.users) != 0 {
+		t.Errorf("%d users are remembered for nothing", len(l.mu.users))
+	}
+}
+
+// A lock that cannot be written, or of which that is not known, holds all the same; a guesser
+// who hangs up does not get away without it.
+func TestLockThatCannotBeWritten(t *testing.T) {
+	for _, outcome := range []storetest.Outcome{storetest.Failed, storetest.Persisted} {
+		t.Run(outcome.String(), func(t *testing.T) {
+			l, clk, faulty := newLockout(t)
+			faulty.InjectAt(1, outcome)
+			for range 2 {
+				if _, err := try(t.Context(), l, "a"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := try(t.Context(), l, "a"); !errors.Is(err, storetest.ErrInjected) {
+				t.Fatal(err)
+			}
+			clk.Add(time.Minute - 1)
+			if _, err := try(t.Context(), l, "a"); !isDenied(err) {
+				t.Errorf("not locked: %v", err)
+			}
+			if err := l.Unlock(t.Context(), "a"); err != nil {
+				t.Fatal(err)
+			}
+			if compared, err := try(t.Context(), l, "a"); !compared || err != nil {
+				t.Errorf("still locked: %v", err)
+			}
+		})
+	}
+	t.Run("hung up", func(t *testing.T) {
+		l, _, _ := newLockout(t)
+		for range 3 {
+			a, err := l.Begin(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := a.Failed(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if names, err := l.Locked(t.Context()); err != nil || !slices.Equal(names, []string{"a"}) {
+			t.Errorf("locked %v, %v", names, err)
+		}
+	})
+}
+
+// Memory holds the failures of the last CounterReset only.
+func TestForgottenFailuresAreDropped(t *testing.T) {
+	l, clk, _ := newLockout(t)
+	for i := range pruneAbove {
+		if _, err := try(t.Context(), l, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clk.Add(time.Minute)
+	if _, err := try(t.Context(), l, "one more"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(l.mu.users); n != 1 {
+		t.Errorf("%d users are remembered, want 1", n)
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	for _, name := range []string{"alice", "Alice", " ALICE\t", "alice\n"} {
+		if got := Canonical(name); got != "alice" {
+			t.Errorf("Canonical(%q) is %q", name, got)
+		}
+	}
+}
