@@ -69,10 +69,10 @@ func List(r store.Reader, root []byte, folder, after string, limit int) ([]strin
 	}
 	pending := store.PrefixRange(prefix)
 	pending.KeysOnly = true
-	switch {
-	case strings.HasSuffix(after, "/"):
-		pending.From = store.PrefixRange(append(bytes.Clone(prefix), after...)).To
-	case after != "":
+	if folder, _, ok := strings.Cut(after, "/"); ok {
+		// No name has a slash but at its end, so the next one lies behind that whole folder.
+		pending.From = store.PrefixRange(append(append(bytes.Clone(prefix), folder...), '/')).To
+	} else if after != "" {
 		pending.From = store.After(append(bytes.Clone(prefix), after...))
 	}
 	var names []string

@@ -96,7 +96,7 @@ func TestListAgainstReference(t *testing.T) {
 			}
 		}
 		folder := rapid.SampledFrom([]string{"", "a", "a/a", "b", "none"}).Draw(rt, "folder")
-		after := rapid.SampledFrom([]string{"", "a", "a/", "a-", "b/", "\xff"}).Draw(rt, "after")
+		after := rapid.SampledFrom([]string{"", "a", "a/", "a/b", "a/0/x", "/", "a-", "b/", "\xff"}).Draw(rt, "after")
 		limit := rapid.IntRange(-1, 5).Draw(rt, "limit")
 		ctx := context.Background()
 		err := s.Update(ctx, func(tx store.Tx) error {
