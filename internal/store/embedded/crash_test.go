@@ -113,65 +113,84 @@ func afterCommits(s store.Store, n int) {
 	cancel()
 }
 
+// writeUntil commits from several goroutines until stop is closed, and returns when they ended.
+func (l *ledger) writeUntil(t *testing.T, s store.Store, stop <-chan struct{}) {
+	const (
+		writers     = 6
+		commitBytes = 6 << 10
+	)
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := l.commit(s, commitBytes); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// crashes opens the store on fs and takes clones of fs as a power cut would leave it while
+// writers are busy. Each must hold what was acknowledged before. It returns the last of them,
+// and the ledger of that history: what was acknowledged later never was.
+func (l *ledger) crashes(t *testing.T, fs *vfs.MemFS, cfg vfs.CrashCloneCfg) (*vfs.MemFS, *ledger) {
+	s := openOn(t, fs)
+	l.check(t, s, l.highest())
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		l.writeUntil(t, s, stop)
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const clones = 3
+	var (
+		survivor *vfs.MemFS
+		promised uint64
+	)
+	for range clones {
+		// Somewhere between a commit and its sync.
+		afterCommits(s, 1+cfg.RNG.IntN(60))
+		promised = l.highest()
+		survivor = fs.CrashClone(cfg)
+		recovered := openOn(t, survivor.CrashClone(vfs.CrashCloneCfg{}))
+		l.check(t, recovered, promised)
+		if err := recovered.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	return survivor, &ledger{acked: promised}
+}
+
 // Power fails at any moment under concurrent commits, and keeps some of what was not synced.
 // What comes back holds every acknowledged commit, none by half, none out of order; and goes on.
 func TestCrash(t *testing.T) {
-	const (
-		generations = 5
-		writers     = 6
-		crashes     = 3 // clones taken of each generation
-		commitBytes = 6 << 10
-	)
+	const generations = 5
 	for _, percent := range []int{0, 10, 50, 90, 100} {
 		t.Run(fmt.Sprintf("%d%% of unsynced data kept", percent), func(t *testing.T) {
-			random := rand.New(rand.NewPCG(uint64(percent), 7))
-			fs := vfs.NewCrashableMem()
-			var l ledger
+			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(uint64(percent), 7))}
+			fs, l := vfs.NewCrashableMem(), &ledger{}
 			for range generations {
-				s := openOn(t, fs)
-				l.check(t, s, l.highest())
-				stop := make(chan struct{})
-				var wg sync.WaitGroup
-				for range writers {
-					wg.Go(func() {
-						for {
-							select {
-							case <-stop:
-								return
-							default:
-							}
-							if err := l.commit(s, commitBytes); err != nil {
-								t.Error(err)
-							}
-						}
-					})
-				}
-				var survivor *vfs.MemFS
-				var promised uint64
-				for range crashes {
-					// While the writers are busy, and somewhere between a commit and its sync.
-					afterCommits(s, 1+random.IntN(60))
-					promised = l.highest()
-					survivor = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: random})
-					recovered := openOn(t, survivor.CrashClone(vfs.CrashCloneCfg{}))
-					l.check(t, recovered, promised)
-					if err := recovered.Close(); err != nil {
-						t.Error(err)
-					}
-				}
-				close(stop)
-				wg.Wait()
-				if err := s.Close(); err != nil {
-					t.Error(err)
-				}
-				// The next generation begins with the last crash; what was acknowledged
-				// after it never was, in that history.
-				fs = survivor
-				l = ledger{acked: promised}
+				fs, l = l.crashes(t, fs, cfg)
 			}
 			last := openOn(t, fs)
 			defer last.Close()
-			if err := l.commit(last, commitBytes); err != nil {
+			if err := l.commit(last, 1000); err != nil {
 				t.Error(err)
 			}
 			l.check(t, last, l.highest())

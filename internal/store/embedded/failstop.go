@@ -32,6 +32,9 @@ type failStop struct {
 	// cause is the first failure, wrapped for the callers of Update; nil before it.
 	cause atomic.Pointer[error]
 
+	// running is set between Open and Close. Outside of it a compaction fails instead of being
+	// parked, since Open waits for compactions too.
+	running atomic.Bool
 	// released is closed by release, which lets parked compactions fail.
 	released chan struct{}
 	release  func()
@@ -96,7 +99,9 @@ func (d *failStop) open(name string, category vfs.DiskWriteCategory, onDisk func
 		d.freeze("create "+filepath.Base(name), err)
 	}
 	if isTable(name) && category != flushes {
-		<-d.released
+		if d.running.Load() {
+			<-d.released
+		}
 		return nil, d.failure()
 	}
 	return d.memory.Create(name, category)
@@ -239,7 +244,7 @@ func (f *failStopFile) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
-// Preallocate implements vfs.File. It is a hint: a disk without room says so when it is written to.
+// Preallocate implements vfs.File. It is a hint, whose failure says nothing yet.
 func (f *failStopFile) Preallocate(offset, length int64) error {
 	if f.disk.failure() == nil {
 		_ = f.File.Preallocate(offset, length)

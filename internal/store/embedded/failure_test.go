@@ -1,8 +1,10 @@
 package embedded_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -216,5 +218,78 @@ func TestDiskFailsDuringOpen(t *testing.T) {
 	}
 	if refused < 10 {
 		t.Errorf("only %d operations made Open fail", refused)
+	}
+}
+
+// stallLog waits for the message that writers wait for the disk.
+type stallLog struct {
+	slog.Handler
+	stalled func()
+}
+
+// Handle implements slog.Handler.
+func (l stallLog) Handle(_ context.Context, record slog.Record) error {
+	if strings.Contains(record.Message, "writes wait for the disk") {
+		l.stalled()
+	}
+	return nil
+}
+
+// Enabled implements slog.Handler.
+func (stallLog) Enabled(context.Context, slog.Level) bool { return true }
+
+// A disk that is too slow for the writers makes them wait. When it then fails, the one who
+// waits inside a commit gets an answer too, and Close does not hang.
+func TestDiskFailsWhileWritersWait(t *testing.T) {
+	stalled := make(chan struct{})
+	disk := vfs.NewMem()
+	slow := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if filepath.Ext(op.Path) != ".sst" || !isWrite(op) {
+			return nil
+		}
+		<-stalled // flushes stand still until writers wait for them
+		return syscall.ENOSPC
+	})
+	logger := slog.New(stallLog{stalled: sync.OnceFunc(func() { close(stalled) })})
+	s, err := embedded.Open(t.Context(), embedded.Options{Path: "data", FS: errorfs.Wrap(disk, slow), Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := make([]byte, 20<<20)
+	acked := 0
+	const most = 20 // 400 MB: more than may wait for a flush
+	for ; acked < most; acked++ {
+		err = s.Update(t.Context(), func(tx store.Tx) error { return tx.Put([]byte{byte(acked)}, value) })
+		if err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Update = %v, want ENOSPC", err)
+	}
+	err = s.View(t.Context(), func(r store.Reader) error {
+		for i := range acked {
+			if _, err := r.Get([]byte{byte(i)}); err != nil {
+				return fmt.Errorf("value %d of %d: %w", i, acked, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	reopened := openOn(t, disk)
+	defer reopened.Close()
+	err = reopened.View(t.Context(), func(r store.Reader) error {
+		if r.Position() < uint64(acked) {
+			t.Errorf("position is %d after %d acknowledged commits", r.Position(), acked)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

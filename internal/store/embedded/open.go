@@ -123,7 +123,6 @@ func (s *Store) open(path string, cacheBytes int64) (err error) {
 	s.lock = lock
 	defer func() {
 		if err != nil {
-			s.disk.release()
 			err = errors.Join(err, lock.Close())
 		}
 	}()
@@ -135,11 +134,11 @@ func (s *Store) open(path string, cacheBytes int64) (err error) {
 	position, err := readPosition(s.db)
 	// Not every failed write fails pebble.Open, since failStop hides them.
 	if err = errors.Join(err, s.disk.failure()); err != nil {
-		s.disk.release()
 		return errors.Join(err, s.db.Close())
 	}
 	s.begun.Store(position)
 	s.done.Store(position)
+	s.disk.running.Store(true)
 	return nil
 }
 
