@@ -98,9 +98,12 @@ func NewKeeper(raw store.Store, c clock.Clock, wrapper Wrapper, log *slog.Logger
 	return k
 }
 
-// Close seals and stops listening to the store.
+// Close seals, drops the shares of an unfinished unseal and stops listening to the store.
 func (k *Keeper) Close(ctx context.Context) error {
 	k.unwatch()
+	k.change.Lock()
+	k.unsealing.reset()
+	k.change.Unlock()
 	return k.Seal(ctx)
 }
 
