@@ -227,6 +227,7 @@ func testWholeCommits(t *testing.T, s store.Store) {
 }
 
 func testPositionOfView(t *testing.T, s store.Store) {
+	update(t, s, func(tx store.Tx) error { return putNumber(tx, "newest", tx.Position()) })
 	each(t, func(w int, _ *rand.Rand) error {
 		var last uint64
 		for range turnsOfWorker {
