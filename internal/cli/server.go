@@ -40,10 +40,6 @@ type DevOptions struct {
 	NoKV bool
 	// KVv1 makes the one at secret/ version 1.
 	KVv1 bool
-	// SkipInit leaves the server uninitialised.
-	SkipInit bool
-	// HA makes the server say that it is part of a cluster of one.
-	HA bool
 }
 
 type serverFlags struct {
@@ -119,6 +115,4 @@ func (p *serverFlags) register(f *flagSet) {
 	f.truth(&p.NoStoreToken, flagSpec{name: "dev-no-store-token", section: sectionDev, usage: "Do not write the root token to ~/.vault-token."})
 	f.truth(&p.NoKV, flagSpec{name: "dev-no-kv", section: sectionDev, usage: "Do not mount a kv engine at secret/."})
 	f.truth(&p.KVv1, flagSpec{name: "dev-kv-v1", section: sectionDev, usage: "Mount version 1 of kv at secret/.", hidden: true})
-	f.truth(&p.SkipInit, flagSpec{name: "dev-skip-init", section: sectionDev, usage: "Do not initialise.", hidden: true})
-	f.truth(&p.HA, flagSpec{name: "dev-ha", section: sectionDev, usage: "Run as a cluster of one.", hidden: true})
 }
