@@ -131,13 +131,10 @@ func (r *rule) clone() *rule {
 	return &c
 }
 
-// resolve gives the pattern of a stanza for subject, and what it grants there. A stanza whose
+// resolve gives the pattern of a templated stanza for subject, and what it grants there. A stanza whose
 // template has no value is left out; but one that denies must not vanish for want of a value,
 // and denies everything from its literal beginning on (contract: identity §5).
 func (s *stanza) resolve(subject *Subject) (string, grant, bool) {
-	if s.template == nil {
-		return s.pattern, s.grant, true
-	}
 	if text, ok := expand(s.template, subject); ok {
 		return text, s.grant, true
 	}

@@ -101,6 +101,13 @@ func TestParseRefuses(t *testing.T) {
 		{"a number beyond 64 bits", `path "x" { max_wrapping_ttl = 99999999999999999999 }`},
 		{"a duration beyond 64 bits", `path "x" { max_wrapping_ttl = 9223372036854775807 }`},
 		{"too long", strings.Repeat(" ", MaxText+1)},
+		{"JSON that ends in a key", `{"path"`},
+		{"JSON with a number for a key", `{1:2}`},
+		{"JSON with a stray comma", `{"path":{},,}`},
+		{"an octal number that is none", `path "x" { max_wrapping_ttl = 09 }`},
+		{"a duration that is a list", `path "x" { max_wrapping_ttl = [1] }`},
+		{"a string with a bad escape", `path "\q" { }`},
+		{"a value without a key", `= 1`},
 		{"a NUL", "path \"x\x00\" { }"},
 		{"a long error", strings.Repeat("a ", 100_000) + "{}"},
 		{"many errors", strings.Repeat("a {}\n", 10_000)},
@@ -158,6 +165,7 @@ func TestParseAccepts(t *testing.T) {
 		{"§1.9 comments only", "# nothing\n// here\n/* yet */", []string{"deny"}},
 		{"§1.9 empty JSON", `{}`, []string{"deny"}},
 		{"Windows line ends", "path \"x\" {\r\n  capabilities = [\"read\"]\r\n}\r\n", []string{"read"}},
+		{"heredoc", "path \"x\" {\n comment = <<-END\n  why\n  END\n capabilities = [\"read\"]\n}", []string{"read"}},
 		{"escapes in the pattern", `path "\u0078" { capabilities = ["read"] }`, []string{"read"}},
 	}
 	for _, tt := range tests {

@@ -129,11 +129,7 @@ func (s *Subject) aliasValue(rest string) string {
 // hold dots, so it is matched whole rather than cut out.
 func (s *Subject) groupValue(rest string, key func(Group) string) string {
 	for _, g := range s.Groups {
-		name := key(g)
-		if name == "" {
-			continue
-		}
-		if attr, ok := strings.CutPrefix(rest, name+"."); ok {
+		if attr, ok := strings.CutPrefix(rest, key(g)+"."); ok {
 			if v := attribute(attr, g.ID, g.Name, g.Metadata, nil); v != "" {
 				return v
 			}
