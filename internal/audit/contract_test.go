@@ -282,7 +282,6 @@ func TestRow9And14DataIsHashedByType(t *testing.T) {
 		"no timestamp: date alone":        {`{"t":"2024-01-01"}`, `{"t":"#2024-01-01"}`},
 		"no timestamp: digits as secret":  {`{"t":"2024-01-01T00:00:00.12345678901234567890Z"}`, `{"t":"#2024-01-01T00:00:00.12345678901234567890Z"}`},
 		"row 14: a query parameter":       {`{"version":"2"}`, `{"version":"#2"}`},
-		"empty string":                    {`{"e":""}`, `{"e":"#"}`},
 		"CVE-2025-62513: bytes as base64": {`{"value":"c2VjcmV0"}`, `{"value":"#c2VjcmV0"}`},
 		"a bare string":                   {`"x"`, `"#x"`},
 		"large numbers are untouched":     {`{"n":123456789012345678901234567890,"f":1.50}`, `{"n":123456789012345678901234567890,"f":1.50}`},
@@ -302,12 +301,7 @@ func TestRow9And14DataIsHashedByType(t *testing.T) {
 					break
 				}
 				value, after, _ := strings.Cut(rest, `"`)
-				h := "hmac-sha256:"
-				if value != "" {
-					h = r.hash(t, "file", value)
-				} else if i := bytes.LastIndex(text, []byte(`"e":"hmac-sha256:`)); i > 0 {
-					h = string(text[i+5:][:len("hmac-sha256:")+64])
-				}
+				h := r.hash(t, "file", value)
 				want = before + `"` + h + `"` + after
 			}
 			if !bytes.Contains(text, []byte(`,"data":`+want+`,"remote_address"`)) {
