@@ -3,6 +3,7 @@ package document_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"sort"
 	"strings"
@@ -36,6 +37,29 @@ func TestDecodeRefusesWhatIsNoObject(t *testing.T) {
 			t.Errorf("%q was decoded", text)
 		}
 	}
+}
+
+// FuzzEncode: whatever is accepted has one stored form, which is kept by decoding it again.
+func FuzzEncode(f *testing.F) {
+	f.Add(`{"a":[1,{"b":null}],"c":"<&>\u2028"}`)
+	f.Add(` {"n":1.0e-7,"n":2, "":{}} `)
+	f.Fuzz(func(t *testing.T, text string) {
+		object, err := document.Decode([]byte(text))
+		if err != nil {
+			return
+		}
+		stored, err := document.Encode(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := document.Decode(stored)
+		if err != nil || !reflect.DeepEqual(again, object) {
+			t.Fatalf("%q is stored as %q and read as %v, %v", text, stored, again, err)
+		}
+		if second, err := document.Encode(again); err != nil || string(second) != string(stored) {
+			t.Fatalf("%q became %q, %v", stored, second, err)
+		}
+	})
 }
 
 // counted counts the pairs that scans step over.

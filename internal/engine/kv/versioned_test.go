@@ -1,6 +1,7 @@
 package kv_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -329,6 +330,17 @@ func TestPatch(t *testing.T) {
 	want(t, m.Do(backend.Patch, "data/a", `{"data":{"x":1}}`), gone, "destroyed", "true")
 }
 
+// A key cannot be made to grow patch by patch beyond what a write may carry.
+func TestPatchIsBounded(t *testing.T) {
+	m := openVersioned(t)
+	half := strings.Repeat("x", 17<<20)
+	put(t, m, "a", `{"a":"`+half+`"}`, 1)
+	if got := m.Do(backend.Patch, "data/a", `{"data":{"b":"`+half+`"}}`); got.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("status %d", got.Status)
+	}
+	want(t, m.Do(backend.Patch, "data/a", `{"data":{"a":"`+half+`"}}`), ok, "version", "2")
+}
+
 // Contract: secrets §2, test 11 and §2.2, numbers [!].
 func TestNumbersKeepTheirDigits(t *testing.T) {
 	m := openVersioned(t)
@@ -501,6 +513,26 @@ func TestListing(t *testing.T) {
 	want(t, got, ok, "key_info.y/", "")
 	want(t, m.Do(backend.List, "detailed-metadata", `{"limit":1}`), ok, "key_info.a.current_version", "1")
 	want(t, m.Do(backend.List, "detailed-metadata/e", ""), gone, "", "")
+}
+
+// CVE-2026-33504 (class): no cursor reaches names outside the folder that is listed.
+func TestCursorsStayInTheirFolder(t *testing.T) {
+	m := openVersioned(t)
+	for _, path := range []string{"a/in", "b/out", "c", "config", "\x00", "\xff/\xff"} {
+		put(t, m, path, `{}`, 1)
+	}
+	for _, after := range []string{"/", "../", "..", "\x00", "\x00/../../b", "a/in", "\xff", "' OR 1=1 --", "in"} {
+		body, err := json.Marshal(map[string]string{"after": after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, route := range []string{"metadata/a", "detailed-metadata/a"} {
+			got := m.Do(backend.List, route, string(body))
+			if keys := got.Member("keys"); got.Status != gone && keys != `["in"]` {
+				t.Errorf("%s after %q: %d %s", route, after, got.Status, got.Data)
+			}
+		}
+	}
 }
 
 func TestSubkeys(t *testing.T) {
