@@ -66,6 +66,17 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
+// BenchmarkTouches asks about a mount that nothing is granted on: the dearest answer.
+func BenchmarkTouches(b *testing.B) {
+	acl := Compile([]*Policy{mustParse(b, "p", manyRules(10_000))}, nil)
+	if acl.Touches("database/") {
+		b.Fatal("granted")
+	}
+	for b.Loop() {
+		acl.Touches("database/")
+	}
+}
+
 func BenchmarkSubject(b *testing.B) {
 	set := Prepare([]*Policy{mustParse(b, "default", DefaultText), mustParse(b, "p", manyRules(10_000))})
 	b.ReportAllocs()

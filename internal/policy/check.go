@@ -192,6 +192,11 @@ const maxExamples = 32
 // appliesBelow says whether r decides about some path that begins with prefix, and is not
 // everywhere behind a rule that is more specific.
 func (a *ACL) appliesBelow(r *rule, prefix string) bool {
+	// Most rules are elsewhere, which the text before their first wildcard tells at once.
+	before := r.text[:r.first]
+	if !strings.HasPrefix(before, prefix) && !strings.HasPrefix(prefix, before) {
+		return false
+	}
 	example, ok := r.exampleBelow(prefix)
 	if !ok {
 		return false
