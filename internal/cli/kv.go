@@ -127,7 +127,7 @@ func buildKVGet(f *flagSet) runFunc {
 			return s.remote("reading "+path, err)
 		}
 		if sec == nil {
-			return nothing("No value found at %s", path)
+			return nothing("No value found at %s%s", path, at.hint(s.program))
 		}
 		return s.kvSecret(at, path, sec)
 	}

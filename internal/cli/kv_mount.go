@@ -25,6 +25,15 @@ func (k kvPath) at(kind string) string {
 	return trimPath(k.mount + kind + "/" + k.secret)
 }
 
+// hint is for paths copied from the API, where "data" is part of the path.
+func (k kvPath) hint(program string) string {
+	rest, ok := strings.CutPrefix(k.secret, "data/")
+	if k.version < 2 || !ok {
+		return ""
+	}
+	return fmt.Sprintf("\n\nkv commands put \"data/\" into the path by themselves. Did you mean \"%s kv get %s\"?", program, k.mount+rest)
+}
+
 // kvFlags are shared by all kv commands.
 type kvFlags struct{ mount string }
 

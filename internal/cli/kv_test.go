@@ -16,28 +16,29 @@ const (
 
 func kvFake(t *testing.T) *fake {
 	return newFake(t, map[string]answer{
-		"GET sys/internal/ui/mounts/secret/app/db":  ok(mountV2),
-		"GET sys/internal/ui/mounts/secret/app":     ok(mountV2),
-		"GET sys/internal/ui/mounts/secret":         ok(mountV2),
-		"GET sys/internal/ui/mounts/secret/deleted": ok(mountV2),
-		"GET sys/internal/ui/mounts/secret/none":    ok(mountV2),
-		"GET sys/internal/ui/mounts/old/x":          ok(mountV1),
-		"GET sys/internal/ui/mounts/forbidden/x":    {403, `{"errors":["preflight capability check returned 403"]}`},
-		"GET secret/data/app/db":                    ok(kvAnswer),
-		"GET secret/data/deleted":                   {404, `{"data":{"data":null,"metadata":` + strings.Replace(metaV1, `"deletion_time":""`, `"deletion_time":"2026-01-03T00:00:00Z"`, 1) + `}}`},
-		"PUT secret/data/app/db":                    ok(`{"data":` + metaV1 + `}`),
-		"PATCH secret/data/app/db":                  ok(`{"data":` + metaV1 + `}`),
-		"DELETE secret/data/app/db":                 {204, ""},
-		"PUT secret/delete/app/db":                  {204, ""},
-		"PUT secret/undelete/app/db":                {204, ""},
-		"PUT secret/destroy/app/db":                 {204, ""},
-		"LIST secret/metadata/app":                  ok(`{"data":{"keys":["db"]}}`),
-		"GET secret/metadata/app/db":                ok(`{"data":{"max_versions":0,"versions":{"10":{"destroyed":false},"9":{"destroyed":true}}}}`),
-		"PUT secret/metadata/app/db":                {204, ""},
-		"PATCH secret/metadata/app/db":              {204, ""},
-		"DELETE secret/metadata/app/db":             {204, ""},
-		"GET old/x":                                 ok(`{"data":{"a":"1"}}`),
-		"PUT old/x":                                 {204, ""},
+		"GET sys/internal/ui/mounts/secret/app/db":      ok(mountV2),
+		"GET sys/internal/ui/mounts/secret/app":         ok(mountV2),
+		"GET sys/internal/ui/mounts/secret/data/app/db": ok(mountV2),
+		"GET sys/internal/ui/mounts/secret":             ok(mountV2),
+		"GET sys/internal/ui/mounts/secret/deleted":     ok(mountV2),
+		"GET sys/internal/ui/mounts/secret/none":        ok(mountV2),
+		"GET sys/internal/ui/mounts/old/x":              ok(mountV1),
+		"GET sys/internal/ui/mounts/forbidden/x":        {403, `{"errors":["preflight capability check returned 403"]}`},
+		"GET secret/data/app/db":                        ok(kvAnswer),
+		"GET secret/data/deleted":                       {404, `{"data":{"data":null,"metadata":` + strings.Replace(metaV1, `"deletion_time":""`, `"deletion_time":"2026-01-03T00:00:00Z"`, 1) + `}}`},
+		"PUT secret/data/app/db":                        ok(`{"data":` + metaV1 + `}`),
+		"PATCH secret/data/app/db":                      ok(`{"data":` + metaV1 + `}`),
+		"DELETE secret/data/app/db":                     {204, ""},
+		"PUT secret/delete/app/db":                      {204, ""},
+		"PUT secret/undelete/app/db":                    {204, ""},
+		"PUT secret/destroy/app/db":                     {204, ""},
+		"LIST secret/metadata/app":                      ok(`{"data":{"keys":["db"]}}`),
+		"GET secret/metadata/app/db":                    ok(`{"data":{"max_versions":0,"versions":{"10":{"destroyed":false},"9":{"destroyed":true}}}}`),
+		"PUT secret/metadata/app/db":                    {204, ""},
+		"PATCH secret/metadata/app/db":                  {204, ""},
+		"DELETE secret/metadata/app/db":                 {204, ""},
+		"GET old/x":                                     ok(`{"data":{"a":"1"}}`),
+		"PUT old/x":                                     {204, ""},
 	})
 }
 
@@ -69,6 +70,7 @@ func TestKVGet(t *testing.T) {
 	sh.run("kv", "get", "-field=nope", "secret/app/db").want(t, 1, "", "Field \"nope\" not present in secret\n")
 	sh.run("kv", "get", "old/x").want(t, 0, "== Data ==\nKey    Value\n---    -----\na      1\n", "")
 	sh.run("kv", "get", "secret/none").want(t, 2, "", "No value found at secret/data/none\n")
+	sh.run("kv", "get", "secret/data/app/db").wantErr(t, 2, `Did you mean "jeton kv get secret/app/db"?`)
 	sh.run("kv", "get", "forbidden/x").wantErr(t, 2, "preflight capability check returned 403")
 	t.Run("a deleted version shows its metadata and exits 0", func(t *testing.T) {
 		r := sh.run("kv", "get", "secret/deleted")
