@@ -97,7 +97,7 @@ func (m *Method) issue(ctx context.Context, c *backend.Call, req *generateReques
 		return nil, err
 	}
 	accessor := uuid.NewString()
-	now := m.clock.Now()
+	now := m.clock.Now().Truncate(precision)
 	var allowed *terms
 	err = m.area.Update(ctx, func(tx store.Tx) error {
 		r, err := m.existing(tx, req.RoleName)
@@ -192,7 +192,7 @@ type secretView struct {
 func (s *secretRecord) view() *secretView {
 	v := &secretView{
 		SecretIDAccessor: s.Accessor, SecretIDNumUses: s.NumUses, SecretIDTTL: backend.Seconds(s.TTL),
-		CreationTime: s.Created.UTC(), ExpirationTime: s.Expires.UTC(), LastUpdatedTime: s.Updated.UTC(),
+		CreationTime: stamp(s.Created), ExpirationTime: stamp(s.Expires), LastUpdatedTime: stamp(s.Updated),
 		Metadata: s.Metadata, CIDRList: auth.NotNull(s.CIDRs), TokenBoundCIDRs: auth.NotNull(s.TokenCIDRs),
 	}
 	if v.Metadata == nil {
@@ -200,6 +200,9 @@ func (s *secretRecord) view() *secretView {
 	}
 	return v
 }
+
+// stamp is a stored time as clients see it.
+func stamp(t time.Time) time.Time { return t.Round(precision).UTC() }
 
 // lookupSecret answers nothing (a 204) for a secret id that is not the role's.
 func (m *Method) lookupSecret(ctx context.Context, _ *backend.Call, req *secretRequest) (*secretView, error) {

@@ -186,7 +186,7 @@ func (m *Method) spend(tx store.Tx, p *proof, s *secretRecord, now time.Time) er
 		return m.eraseSecret(tx, p.role.UID, p.hash, s)
 	}
 	s.NumUses--
-	s.Updated = now
+	s.Updated = now.Truncate(precision)
 	return record.Put(tx, secretKey(p.role.UID, p.hash), s)
 }
 

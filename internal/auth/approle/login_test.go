@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"jeton/internal/auth/approle"
 	"jeton/internal/auth/authtest"
 	"jeton/internal/backend"
+	"jeton/internal/store"
 )
 
 const invalid = "invalid role or secret ID"
@@ -162,6 +164,60 @@ func TestUseIsSpentInConsumeOnly(t *testing.T) {
 	mustLogin(t, b, id, secret)
 	if left() != 2.0 {
 		t.Errorf("%v uses left after one login", left())
+	}
+}
+
+// A login with an unlimited secret id changes nothing in the area.
+func TestUnlimitedLoginWritesNothing(t *testing.T) {
+	b := roleWith(t, nil)
+	id := roleID(t, b, "r")
+	secret, _ := generate(t, b, "r", object{"ttl": "1h"})
+	var changed []string
+	cancel := b.Area.Subscribe(func(c store.Commit) {
+		for _, key := range c.Keys {
+			changed = append(changed, string(key))
+		}
+	})
+	defer cancel()
+	for range 3 {
+		mustLogin(t, b, id, secret)
+	}
+	if len(changed) != 0 {
+		t.Errorf("changed %q", changed)
+	}
+}
+
+// CVE-2025-4166: no error repeats what may be a secret.
+func TestErrorsRepeatNoSecret(t *testing.T) {
+	const canary = "s.canary-4711"
+	b := roleWith(t, object{"secret_id_bound_cidrs": "10.0.0.0/8"})
+	id := roleID(t, b, "r")
+	generate(t, b, "r", nil)
+	b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": canary})
+	rows := []struct {
+		path string
+		data object
+	}{
+		{"login", object{"role_id": id, "secret_id": canary}},
+		{"login", object{"role_id": id, "secret_id": canary + "x"}},
+		{"login", object{"role_id": canary, "secret_id": canary}},
+		{"login", object{"role_id": id, "secret_id": object{"a": canary}}},
+		{"role/r/custom-secret-id", object{"secret_id": canary}},
+		{"role/r/custom-secret-id", object{"secret_id": canary, "metadata": canary}},
+		{"role/r/custom-secret-id", object{"secret_id": canary, "num_uses": canary}},
+		{"role/r/custom-secret-id", object{"secret_id": canary, "ttl": canary}},
+		{"role/r/custom-secret-id", object{"secret_id": canary, "cidr_list": canary}},
+		{"role/r/secret-id-accessor/lookup", object{"secret_id_accessor": canary}},
+		{"role/r/secret-id-accessor/destroy", object{"secret_id_accessor": canary}},
+		{"role/r", object{"token_ttl": canary}},
+		{"role/r", object{"token_bound_cidrs": canary}},
+		{"role/r", object{"token_policies": canary + "/../x"}},
+	}
+	for _, row := range rows {
+		_, err := b.Do(t.Context(), backend.Update, row.path, row.data)
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", row.path, err)
+		}
 	}
 }
 

@@ -27,6 +27,11 @@ type secretRecord struct {
 	TokenCIDRs []string `cbor:"9,keyasint,omitempty"`
 }
 
+// precision is that of the stored times. Records keep a time as a floating point number of
+// seconds, which blurs microseconds: an end just before a full second would come back as one
+// after it, and its key in the order of time would not be found again.
+const precision = time.Millisecond
+
 // accessorRecord leads from an accessor to its secret id.
 type accessorRecord struct {
 	Accessor string    `cbor:"1,keyasint"`

@@ -256,6 +256,59 @@ func TestTidy(t *testing.T) {
 	}
 }
 
+// The order of time is kept for ends at any fraction of a second: records blur microseconds.
+func TestFractionsOfSeconds(t *testing.T) {
+	b := roleWith(t, object{"secret_id_ttl": "1m"})
+	before := b.Stored(t, "")
+	for range 2 {
+		for _, step := range []time.Duration{1, 123_456_789, 876_543_209, 999_999_999, 999_999_500, 501} {
+			b.Clock.Add(step)
+			secret, accessor := generate(t, b, "r", nil)
+			got := b.Must(t, backend.Update, "role/r/secret-id/lookup", object{"secret_id": secret})
+			for _, field := range []string{"creation_time", "expiration_time"} {
+				if at := got[field].(string); len(at) > len("2026-03-01T12:00:00.123Z") {
+					t.Errorf("%s is %s", field, at)
+				}
+			}
+			b.Must(t, backend.Update, "role/r/secret-id-accessor/destroy", object{"secret_id_accessor": accessor})
+		}
+	}
+	if after := b.Stored(t, ""); after != before {
+		t.Errorf("%d keys before, %d after", before, after)
+	}
+}
+
+// Contract: auth-methods §0, LIST takes after and limit.
+func TestListInPages(t *testing.T) {
+	b := roleWith(t, nil)
+	for _, name := range []string{"c", "a", "b"} {
+		b.Must(t, backend.Update, "role/"+name, nil)
+	}
+	rows := []struct {
+		data object
+		want []string
+	}{
+		{nil, []string{"a", "b", "c", "r"}},
+		{object{"limit": "2"}, []string{"a", "b"}},
+		{object{"after": "aa", "limit": 2}, []string{"b", "c"}},
+		{object{"after": "b", "limit": -1}, []string{"c", "r"}},
+		{object{"after": "r"}, nil},
+	}
+	for _, row := range rows {
+		response, err := b.Do(t.Context(), backend.List, "role", row.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		if response != nil {
+			got = response.Data.(*backend.Keys).Keys
+		}
+		if !slices.Equal(got, row.want) {
+			t.Errorf("%v: %v, want %v", row.data, got, row.want)
+		}
+	}
+}
+
 // Pain 27: records do not pile up where nobody tidies.
 func TestMakingSecretIDsSweeps(t *testing.T) {
 	b := roleWith(t, object{"secret_id_ttl": "1m"})
