@@ -641,3 +641,37 @@ func TestConfiguredDevicesBelongToTheConfiguration(t *testing.T) {
 		t.Error("a restart changed the salt")
 	}
 }
+
+// Disabling and enabling while requests are on their way costs none of them.
+func TestChangingTheTableFailsNoRequest(t *testing.T) {
+	r := newRig(t, nil)
+	path := filepath.Join(t.TempDir(), "a.log")
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := r.LogRequest(context.Background(), lookup(), nil, nil); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 50 {
+		if err := r.Enable(t.Context(), "file", audit.Spec{Type: "file", Options: map[string]string{"path": path}}); err != nil {
+			t.Error(err)
+		}
+		if err := r.Disable(t.Context(), "file"); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	lines(t, path)
+}

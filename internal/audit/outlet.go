@@ -182,8 +182,11 @@ func (o *outlet) wait(t *task) error {
 	}
 }
 
-// reopen has the worker reopen the device.
+// reopen has the worker reopen the device. There is nothing to do for one that was disabled.
 func (o *outlet) reopen() error {
+	if o.ctx.Err() != nil {
+		return nil
+	}
 	t := o.newTask()
 	t.line = nil
 	t.timer.Reset(o.limit)

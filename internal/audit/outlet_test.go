@@ -59,7 +59,7 @@ func inBubble(t *testing.T, d *scripted, fn func(t *testing.T, o *outlet)) {
 }
 
 // send sends one line and returns the outcome and how long it took.
-func send(o *outlet, name string) (error, time.Duration) {
+func send(o *outlet, name string) (time.Duration, error) {
 	began := time.Now()
 	t := o.take()
 	t.line.reset()
@@ -68,12 +68,12 @@ func send(o *outlet, name string) (error, time.Duration) {
 	if err == nil {
 		err = o.wait(t)
 	}
-	return err, time.Since(began)
+	return time.Since(began), err
 }
 
 func wantOutcome(t *testing.T, o *outlet, name string, want error, within time.Duration) {
 	t.Helper()
-	err, took := send(o, name)
+	took, err := send(o, name)
 	if !errors.Is(err, want) || (want == nil && err != nil) {
 		t.Errorf("%s: %v, want %v", name, err, want)
 	}
@@ -108,7 +108,7 @@ func TestLinesBehindAHangAreNotWrittenLater(t *testing.T) {
 	inBubble(t, d, func(t *testing.T, o *outlet) {
 		outcomes := make(chan error)
 		for range 10 {
-			go func() { err, _ := send(o, "line"); outcomes <- err }()
+			go func() { _, err := send(o, "line"); outcomes <- err }()
 		}
 		for range 10 {
 			if err := <-outcomes; !errors.Is(err, errTimeout) {
@@ -130,7 +130,7 @@ func TestFullQueueEndsInATimeout(t *testing.T) {
 		const n = queueLength + 20
 		outcomes := make(chan error, n)
 		for range n {
-			go func() { err, _ := send(o, "line"); outcomes <- err }()
+			go func() { _, err := send(o, "line"); outcomes <- err }()
 		}
 		for range n {
 			if err := <-outcomes; err == nil {
@@ -190,7 +190,7 @@ func TestRestsGrowAndOnlyOneLineProbes(t *testing.T) {
 		<-time.After(firstRest)
 		synctest.Wait()
 		probe := make(chan error)
-		go func() { err, _ := send(o, "probe"); probe <- err }()
+		go func() { _, err := send(o, "probe"); probe <- err }()
 		synctest.Wait()
 		wantOutcome(t, o, "beside the probe", errResting, 0)
 		release()
