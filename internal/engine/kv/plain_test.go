@@ -54,87 +54,90 @@ func runSteps(t *testing.T, m *enginetest.Mount, steps []step) {
 }
 
 func TestPlain(t *testing.T) {
-	const (
-		ok, gone, done, bad = http.StatusOK, http.StatusNotFound, http.StatusNoContent, http.StatusBadRequest
-
-		none = time.Duration(0)
-	)
 	for name, steps := range map[string][]step{
 		"absent": {
-			{backend.Read, "a", "", gone, "", "", "", none},
-			{backend.List, "", "", gone, "", "", "", none},
-			{backend.List, "a/", "", gone, "", "", "", none},
-			{backend.Delete, "a", "", done, "", "", "", none},
+			{op: backend.Read, path: "a", status: gone},
+			{op: backend.List, path: "", status: gone},
+			{op: backend.List, path: "a/", status: gone},
+			{op: backend.Delete, path: "a", status: done},
 		},
 		"object verbatim, default lease 2764800": {
-			{backend.Update, "a", `{"b":"<x>","a":[1,{"c":null}]}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, `{"a":[1,{"c":null}],"b":"<x>"}`, "", "", 2764800 * time.Second},
+			{op: backend.Update, path: "a", body: `{"b":"<x>","a":[1,{"c":null}]}`, status: done},
+			{op: backend.Read, path: "a", status: ok, data: `{"a":[1,{"c":null}],"b":"<x>"}`, lease: 2764800 * time.Second},
 		},
 		"a write replaces the whole object": {
-			{backend.Update, "a", `{"a":1}`, done, "", "", "", none},
-			{backend.Update, "a", `{"b":2}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, `{"b":2}`, "", "", none},
+			{op: backend.Update, path: "a", body: `{"a":1}`, status: done},
+			{op: backend.Update, path: "a", body: `{"b":2}`, status: done},
+			{op: backend.Read, path: "a", status: ok, data: `{"b":2}`},
 		},
 		"a 20-digit integer round-trips": {
-			{backend.Update, "a", `{"n":12345678901234567890,"f":1.10}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, `{"f":1.10,"n":12345678901234567890}`, "", "", none},
-		},
-		"ttl 30m gives lease_duration 1800": {
-			{backend.Update, "a", `{"ttl":"30m"}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, `{"ttl":"30m"}`, "", "", 1800 * time.Second},
-		},
-		"ttl as a number": {
-			{backend.Update, "a", `{"ttl":90}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, `{"ttl":90}`, "", "", 90 * time.Second},
-		},
-		"lease is the older name": {
-			{backend.Update, "a", `{"lease":"1h"}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, `{"lease":"1h"}`, "", "", time.Hour},
-		},
-		"ttl before lease": {
-			{backend.Update, "a", `{"lease":"1h","ttl":"2h"}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, "", "", "", 2 * time.Hour},
-		},
-		"a ttl that is no duration": {
-			{backend.Update, "a", `{"ttl":"soon","lease":"1h"}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, "", "", "", enginetest.DefaultTTL},
-			{backend.Update, "a", `{"ttl":{"x":1}}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, "", "", "", enginetest.DefaultTTL},
-			{backend.Update, "a", `{"ttl":"-5m"}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, "", "", "", enginetest.DefaultTTL},
+			{op: backend.Update, path: "a", body: `{"n":12345678901234567890,"f":1.10}`, status: done},
+			{op: backend.Read, path: "a", status: ok, data: `{"f":1.10,"n":12345678901234567890}`},
 		},
 		"missing data fields": {
-			{backend.Update, "a", "", bad, "", "missing data fields", "", none},
-			{backend.Update, "a", "{}", bad, "", "missing data fields", "", none},
-			{backend.Read, "a", "", gone, "", "", "", none},
+			{op: backend.Update, path: "a", status: bad, text: "missing data fields"},
+			{op: backend.Update, path: "a", body: "{}", status: bad, text: "missing data fields"},
+			{op: backend.Read, path: "a", status: gone},
 		},
 		"missing path": {
-			{backend.Update, "", `{"a":1}`, bad, "", "missing path", "", none},
-			{backend.Delete, "", "", bad, "", "missing path", "", none},
+			{op: backend.Update, path: "", body: `{"a":1}`, status: bad, text: "missing path"},
+			{op: backend.Delete, path: "", status: bad, text: "missing path"},
 		},
 		"write to a folder": {
-			{backend.Update, "a/", `{"a":1}`, bad, "", "cannot write to a path ending in '/'", "", none},
+			{op: backend.Update, path: "a/", body: `{"a":1}`, status: bad, text: "cannot write to a path ending in '/'"},
 		},
 		"list: a name can be a and a/": {
-			{backend.Update, "a", `{"x":1}`, done, "", "", "", none},
-			{backend.Update, "a/b", `{"x":2}`, done, "", "", "", none},
-			{backend.Update, "a/c/d", `{"x":3}`, done, "", "", "", none},
-			{backend.Update, "a-b", `{"x":4}`, done, "", "", "", none},
-			{backend.Update, "A", `{"x":5}`, done, "", "", "", none},
-			{backend.List, "", "", ok, `{"keys":["A","a","a-b","a/"]}`, "", "", none},
-			{backend.List, "a", "", ok, `{"keys":["b","c/"]}`, "", "", none},
-			{backend.List, "a/", "", ok, `{"keys":["b","c/"]}`, "", "", none},
-			{backend.List, "a/b", "", gone, "", "", "", none},
-			{backend.Delete, "a", "", done, "", "", "", none},
-			{backend.List, "", "", ok, `{"keys":["A","a-b","a/"]}`, "", "", none},
-			{backend.Read, "a/b", "", ok, `{"x":2}`, "", "", none},
+			{op: backend.Update, path: "a", body: `{"x":1}`, status: done},
+			{op: backend.Update, path: "a/b", body: `{"x":2}`, status: done},
+			{op: backend.Update, path: "a/c/d", body: `{"x":3}`, status: done},
+			{op: backend.Update, path: "a-b", body: `{"x":4}`, status: done},
+			{op: backend.Update, path: "A", body: `{"x":5}`, status: done},
+			{op: backend.List, path: "", status: ok, data: `{"keys":["A","a","a-b","a/"]}`},
+			{op: backend.List, path: "a", status: ok, data: `{"keys":["b","c/"]}`},
+			{op: backend.List, path: "a/", status: ok, data: `{"keys":["b","c/"]}`},
+			{op: backend.List, path: "a/b", status: gone},
+			{op: backend.Delete, path: "a", status: done},
+			{op: backend.List, path: "", status: ok, data: `{"keys":["A","a-b","a/"]}`},
+			{op: backend.Read, path: "a/b", status: ok, data: `{"x":2}`},
 		},
 		"members named path, cas and options are data": {
-			{backend.Update, "a", `{"path":"p","cas":1,"options":{"cas":7},"data":2}`, done, "", "", "", none},
-			{backend.Read, "a", "", ok, `{"cas":1,"data":2,"options":{"cas":7},"path":"p"}`, "", "", none},
+			{op: backend.Update, path: "a", body: `{"path":"p","cas":1,"options":{"cas":7},"data":2}`, status: done},
+			{op: backend.Read, path: "a", status: ok, data: `{"cas":1,"data":2,"options":{"cas":7},"path":"p"}`},
 		},
 		"PATCH is not served": {
-			{backend.Patch, "a", `{"a":1}`, http.StatusMethodNotAllowed, "", "unsupported operation", "", none},
+			{op: backend.Patch, path: "a", body: `{"a":1}`, status: http.StatusMethodNotAllowed, text: "unsupported operation"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) { runSteps(t, enginetest.Open(t, kv.New, nil), steps) })
+	}
+}
+
+// Contract: secrets §1: lease_duration is the ttl or lease that the object names.
+func TestPlainLease(t *testing.T) {
+	for name, steps := range map[string][]step{
+		"ttl 30m gives lease_duration 1800": {
+			{op: backend.Update, path: "a", body: `{"ttl":"30m"}`, status: done},
+			{op: backend.Read, path: "a", status: ok, data: `{"ttl":"30m"}`, lease: 1800 * time.Second},
+		},
+		"ttl as a number": {
+			{op: backend.Update, path: "a", body: `{"ttl":90}`, status: done},
+			{op: backend.Read, path: "a", status: ok, data: `{"ttl":90}`, lease: 90 * time.Second},
+		},
+		"lease is the older name": {
+			{op: backend.Update, path: "a", body: `{"lease":"1h"}`, status: done},
+			{op: backend.Read, path: "a", status: ok, data: `{"lease":"1h"}`, lease: time.Hour},
+		},
+		"ttl before lease": {
+			{op: backend.Update, path: "a", body: `{"lease":"1h","ttl":"2h"}`, status: done},
+			{op: backend.Read, path: "a", status: ok, lease: 2 * time.Hour},
+		},
+		"a ttl that is no duration": {
+			{op: backend.Update, path: "a", body: `{"ttl":"soon","lease":"1h"}`, status: done},
+			{op: backend.Read, path: "a", status: ok, lease: enginetest.DefaultTTL},
+			{op: backend.Update, path: "a", body: `{"ttl":{"x":1}}`, status: done},
+			{op: backend.Read, path: "a", status: ok, lease: enginetest.DefaultTTL},
+			{op: backend.Update, path: "a", body: `{"ttl":"-5m"}`, status: done},
+			{op: backend.Read, path: "a", status: ok, lease: enginetest.DefaultTTL},
 		},
 	} {
 		t.Run(name, func(t *testing.T) { runSteps(t, enginetest.Open(t, kv.New, nil), steps) })
