@@ -169,7 +169,9 @@ func (s *session) beginRoot(c *api.Client, p *rootFlags) error {
 }
 
 func (s *session) provideRoot(c *api.Client, p *rootFlags, args []string) error {
+	asIs := s.forReal(c)
 	st, err := c.Sys().GenerateRootStatusWithContext(s.ctx)
+	asIs()
 	if err != nil {
 		return s.remote("getting root generation status", err)
 	}

@@ -366,6 +366,7 @@ func buildKVRollback(f *flagSet) runFunc {
 // between.
 func (s *session) rollback(c *api.Client, at kvPath, version int) error {
 	path := at.at("data")
+	asIs := s.forReal(c)
 	newest, err := c.Logical().ReadWithContext(s.ctx, path)
 	if err != nil {
 		return s.remote("doing pre-read at "+path, err)
@@ -379,6 +380,7 @@ func (s *session) rollback(c *api.Client, at kvPath, version int) error {
 		return nothing("The newest version of %s is not a number: %s", path, current)
 	}
 	old, err := c.Logical().ReadWithDataWithContext(s.ctx, path, map[string][]string{"version": {strconv.Itoa(version)}})
+	asIs()
 	if err != nil {
 		return s.remote("doing pre-read at "+path, err)
 	}

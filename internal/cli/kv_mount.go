@@ -72,15 +72,7 @@ func (k *kvFlags) locate(s *session, c *api.Client, arg string) (kvPath, error) 
 // made even when the command only shows what it would send: without the answer
 // it cannot know.
 func (s *session) mountOf(c *api.Client, path string) (mount string, version int, err error) {
-	c.SetOutputCurlString(false)
-	c.SetOutputPolicy(false)
-	wrapping := c.CurrentWrappingLookupFunc()
-	c.SetWrappingLookupFunc(func(string, string) string { return "" })
-	defer func() {
-		c.SetOutputCurlString(s.req.curl)
-		c.SetOutputPolicy(s.req.policy)
-		c.SetWrappingLookupFunc(wrapping)
-	}()
+	defer s.forReal(c)()
 	resp, err := c.Logical().ReadRawWithContext(s.ctx, "sys/internal/ui/mounts/"+path)
 	if resp != nil && resp.Body != nil {
 		defer resp.Body.Close()

@@ -92,7 +92,9 @@ func statusOf(err error) int {
 // keeps a concurrent change from being lost.
 func (s *session) readThenWrite(c *api.Client, at kvPath, cas int, data map[string]any) error {
 	path := at.at("data")
+	asIs := s.forReal(c)
 	old, err := c.Logical().ReadWithContext(s.ctx, path)
+	asIs()
 	if err != nil {
 		return s.remote("doing pre-read at "+path, err)
 	}

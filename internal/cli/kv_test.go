@@ -161,6 +161,14 @@ func TestShownInsteadOfSent(t *testing.T) {
 		r := sh.run("kv", "get", "-output-policy", "secret/app/db")
 		r.want(t, 0, "path \"secret/data/app/db\" {\n  capabilities = [\"read\"]\n}\n", "")
 	})
+	t.Run("what must be asked first is asked", func(t *testing.T) {
+		sh.run("kv", "rollback", "-version=1", "-output-policy", "secret/app/db").want(t, 0, "path \"secret/data/app/db\" {\n  capabilities = [\"create\", \"update\"]\n}\n", "")
+		r := sh.run("kv", "patch", "-method=rw", "-output-curl-string", "secret/app/db", "a=1")
+		r.wantCode(t, 0)
+		if !strings.Contains(r.out, `-d '{"data":{"a":"1","password":"s3cr3t"},"options":{"cas":1}}'`) {
+			t.Errorf("%s", r.out)
+		}
+	})
 	t.Run("no request", func(t *testing.T) {
 		sh.run("login", "-output-curl-string", "-no-print", "token=x", "lookup=false").wantErr(t, 1, "Unable to generate cURL string from command")
 	})

@@ -145,7 +145,9 @@ const (
 )
 
 func (s *session) initialize(c *api.Client, p *initFlags, f *flagSet) error {
+	asIs := s.forReal(c)
 	st, err := c.Sys().SealStatusWithContext(s.ctx)
+	asIs()
 	if err != nil {
 		return s.remote("checking seal status", err)
 	}

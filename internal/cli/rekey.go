@@ -149,7 +149,9 @@ func (s *session) rekeyCancel(c *api.Client, t rekeyCalls, p *rekeyFlags) error 
 }
 
 func (s *session) rekeyProvide(c *api.Client, t rekeyCalls, p *rekeyFlags, args []string) error {
+	asIs := s.forReal(c)
 	st, err := t.status(c.Sys())
+	asIs()
 	if err != nil {
 		return s.remote("getting rekey status", err)
 	}
@@ -204,7 +206,9 @@ func (s *session) rekeyed(out *api.RekeyUpdateResponse, st *api.RekeyStatusRespo
 }
 
 func (s *session) rekeyVerify(c *api.Client, t rekeyCalls, p *rekeyFlags, args []string) error {
+	asIs := s.forReal(c)
 	st, err := t.verifyStatus(c.Sys())
+	asIs()
 	if err != nil {
 		return s.remote("getting rekey verification status", err)
 	}

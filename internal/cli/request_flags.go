@@ -108,6 +108,21 @@ func environmentHeaders(env Env) (map[string]string, error) {
 	return headers, nil
 }
 
+// forReal lets requests through that a command must make to know what its own
+// request is: they are sent even when that one is only shown, and their answers
+// are not wrapped. The function it returns goes back to how it was.
+func (s *session) forReal(c *api.Client) func() {
+	wrapping := c.CurrentWrappingLookupFunc()
+	c.SetOutputCurlString(false)
+	c.SetOutputPolicy(false)
+	c.SetWrappingLookupFunc(func(string, string) string { return "" })
+	return func() {
+		c.SetOutputCurlString(s.req.curl)
+		c.SetOutputPolicy(s.req.policy)
+		c.SetWrappingLookupFunc(wrapping)
+	}
+}
+
 // shownInstead handles -output-curl-string and -output-policy: the client ends
 // such a request with an error that holds what to show. contract: cli §8.
 func (f *requestFlags) shownInstead(s *session, err error) error {
