@@ -221,6 +221,12 @@ func TestCountsAreStoredByTheStep(t *testing.T) {
 			return nil
 		}))
 	}
+	stored, err := get(f.store, "seal/counts")
+	must(t, err)
+	put(t, u.Store, "a", "")
+	if again, err := get(f.store, "seal/counts"); err != nil || again != stored {
+		t.Fatalf("stored again before the next step is reached (%v)", err)
+	}
 	made, err := u.Keyring().Status()
 	must(t, err)
 	if made.Encryptions < 3*countStep/2 {

@@ -73,6 +73,9 @@ func TestFaultsOfInit(t *testing.T) {
 		if len(shares) != 3 {
 			t.Fatalf("%d shares, %v", len(shares), err)
 		}
+		if err != nil && !faulty.Died() {
+			t.Fatalf("one fault that passed was not tried again: %v", err)
+		}
 		f = again(t, faulty, nil)
 		has, readErr := f.Initialized(f.ctx)
 		must(t, readErr)
@@ -142,6 +145,9 @@ func TestFaultsOfRekey(t *testing.T) {
 			return
 		}
 		confirmed := r.Confirm(f.ctx, nonce)
+		if confirmed != nil && !faulty.Died() {
+			t.Fatalf("one fault that passed was not tried again: %v", confirmed)
+		}
 		f.insist(faulty, f.rotating)
 		if confirmed == nil {
 			f = again(t, faulty, nil)
@@ -228,6 +234,31 @@ func TestFaultsThatLast(t *testing.T) {
 	}
 	must(t, r.Confirm(f.ctx, result.Nonce))
 	wantOneSet(t, faulty, old, result.Shares)
+}
+
+// silent is a store whose feed does not tell of a commit that was reported as failed.
+type silent struct{ store.Store }
+
+func (silent) Subscribe(func(store.Commit)) (cancel func()) { return func() {} }
+
+func TestFaultsThatNobodyIsToldOf(t *testing.T) {
+	faulty := storetest.Faulty(memory(t))
+	f := over(t, silent{faulty}, nil)
+	if f.status().Initialized {
+		t.Fatal("initialised")
+	}
+	faulty.Inject(func(n int) storetest.Outcome {
+		if n == 1 {
+			return storetest.Persisted
+		}
+		return storetest.Failed
+	})
+	shares, err := f.Init(f.ctx, InitRequest{Secret: Config{2, 2}}, nil)
+	wantErr(t, err, ErrOutcomeUnknown)
+	if !f.status().Initialized {
+		t.Fatal("what was stored is not seen")
+	}
+	f.unseal(shares...)
 }
 
 func TestAFailingStoreDoesNotPreventSealing(t *testing.T) {

@@ -77,6 +77,9 @@ func TestSys14RotateKeepsOldTermsReadable(t *testing.T) {
 	f.clock.Add(time.Hour)
 	must(t, f.Rotate(f.ctx))
 	put(t, u.Store, "new", "2")
+	if r := u.ring.current.Load(); r.terms[0].made.Load() != before.Encryptions || r.active().made.Load() != 1 {
+		t.Fatal("rotation lost count of the old term")
+	}
 	check := func(u *Unlocked) {
 		t.Helper()
 		wantValue(t, u.Store, "old", "1")

@@ -87,6 +87,10 @@ func TestSys15Rekey(t *testing.T) {
 		if bytes.Equal(root, f.root) {
 			t.Fatal("the root key is the old one")
 		}
+		wantText(t, r.Confirm(f.ctx, nonce), backend.Invalid, "no barrier rekey in progress")
+		wantText(t, r.Withdraw(f.ctx, nonce), backend.Invalid, "no barrier rekey in progress")
+		_, err = get(f.store, "seal/candidate")
+		wantErr(t, err, store.ErrNotFound)
 		if s := f.status(); s.Shares != to.Shares || s.Threshold != to.Threshold {
 			t.Fatalf("%+v", s)
 		}

@@ -58,6 +58,23 @@ func TestSys1ShareSizes(t *testing.T) {
 	}
 }
 
+func TestSys1TwoServersInitOneStore(t *testing.T) {
+	raw := silent{memory(t)}
+	first, second := over(t, raw, nil), over(t, raw, nil)
+	if second.status().Initialized {
+		t.Fatal("initialised")
+	}
+	shares, err := first.Init(first.ctx, InitRequest{Secret: Config{2, 2}}, nil)
+	must(t, err)
+	// The second has not heard of it.
+	none, err := second.Init(second.ctx, InitRequest{Secret: Config{2, 2}}, nil)
+	wantErr(t, err, ErrAlreadyInitialized)
+	if none != nil {
+		t.Fatal("shares of keys that do not exist")
+	}
+	second.unseal(shares...)
+}
+
 func TestSys1SeedIsPartOfInit(t *testing.T) {
 	f := over(t, memory(t), nil)
 	want := errors.New("no")
@@ -180,6 +197,18 @@ func TestUnsealProgressClassStrangersCannotSpoil(t *testing.T) {
 	}
 	attack()
 	f.unseal(shares[2])
+}
+
+func TestUnsealProgressClassOneResetOfAStranger(t *testing.T) {
+	f, shares := initialised(t, 5, 3)
+	given := f.submit(here, shares[0])
+	if s, err := f.ResetProgress(f.ctx, elsewhere); err != nil || s != given {
+		t.Fatalf("%+v %v, want %+v", s, err, given)
+	}
+	f.submit(elsewhere, shares[1])
+	if s, err := f.ResetProgress(f.ctx, elsewhere); err != nil || s.Progress != 0 {
+		t.Fatalf("who gave a good share could not reset: %+v %v", s, err)
+	}
 }
 
 func TestUnsealProgressClassSameOriginFlood(t *testing.T) {
