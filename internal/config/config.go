@@ -84,6 +84,9 @@ type Features struct {
 type Log struct {
 	// Level is trace, debug, info, warn or error.
 	Level string
+	// FileLevel is what the files alone say, "" for nothing: after a reload it wins over
+	// flag and environment.
+	FileLevel string
 	// Format is standard or json.
 	Format string
 	// Requests is the level at which completed requests are logged; "off" for not at all.

@@ -92,6 +92,7 @@ func (env environment) resolve(text string) (string, error) {
 // (contract: config §2).
 func (d *decoder) overrideFromEnvironment() {
 	c := d.cfg
+	c.Log.FileLevel = c.Log.Level
 	d.env.override(&c.Addresses.API, "API_ADDR", "REDIRECT_ADDR", "ADVERTISE_ADDR")
 	d.env.override(&c.Addresses.Cluster, "CLUSTER_ADDR")
 	d.word("LOG_LEVEL", &c.Log.Level, logLevel)

@@ -276,7 +276,7 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	c := mustParse(t, file, "VAULT_LOG_LEVEL=trace", "JETON_UI=1", "VAULT_LOG_FORMAT=json", "VAULT_DISABLE_USER_LOCKOUT=true")
-	if c.Log.Level != "trace" || c.Log.Format != "json" || !c.Features.UI || !c.Lockouts.LDAP.Disabled {
+	if c.Log.Level != "trace" || c.Log.FileLevel != "error" || c.Log.Format != "json" || !c.Features.UI || !c.Lockouts.LDAP.Disabled {
 		t.Errorf("%+v", c)
 	}
 	if _, err := Parse("c.hcl", []byte(file), Options{LookupEnv: env("VAULT_LOG_LEVEL=loud")}); err == nil || err.Error() != "environment variable VAULT_LOG_LEVEL: unknown log level: loud" {
@@ -329,6 +329,37 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 	if c.Seal.Static.CurrentKey.Reveal() != secret {
 		t.Error("Reveal does not give the secret")
+	}
+}
+
+// TestCVE_2026_115363: the sanitised state shows what is on its list and nothing else. The
+// golden file is that list: it must not grow by accident.
+func TestCVE_2026_115363(t *testing.T) {
+	data, err := os.ReadFile("testdata/golden/production.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.MarshalIndent(mustParse(t, string(data)).Sanitized(), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/sanitized.golden"
+	if *update {
+		if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got)+"\n" != string(want) {
+		t.Errorf("differs from %s:\n%s", golden, got)
+	}
+	for _, secret := range []string{"current_key", "0001020304", "redacted", "/var/lib/jeton"} {
+		if strings.Contains(string(got), secret) {
+			t.Errorf("shows %s", secret)
+		}
 	}
 }
 
