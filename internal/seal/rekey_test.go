@@ -154,6 +154,7 @@ func TestSys15RekeyWithVerification(t *testing.T) {
 		t.Fatalf("%+v", result)
 	}
 	verify := result.VerificationNonce
+	f.clock.Add(verifyIdle - time.Second) // new shares have to reach their holders
 	_, _, err := r.Submit(f.ctx, here, nonce, old[0])
 	wantText(t, err, backend.Invalid, `rekey operation already finished; verification must be performed; nonce for the verification operation is "`+verify+`"`)
 	if s, err := r.Status(f.ctx, here); err != nil || s.VerificationNonce != verify || !s.VerificationRequired {
@@ -180,7 +181,7 @@ func TestSys15RekeyWithVerification(t *testing.T) {
 	if got := f.status(); got.Shares != 5 {
 		t.Fatalf("in force before they were verified: %+v", got)
 	}
-	f.clock.Add(time.Hour) // new shares take their time
+	f.clock.Add(verifyIdle - time.Second)
 	for i, share := range result.Shares[1:] {
 		s, err = r.VerifyShare(f.ctx, here, s.Nonce, share)
 		must(t, err)
