@@ -107,9 +107,9 @@ func TestDiskFails(t *testing.T) {
 		{"sync fails once", isSync, syscall.EIO, true, 1, 5, 40},
 		{"sync fails from then on", isSync, syscall.EIO, false, 1, 5, 40},
 		{"log", onFile("*.log"), syscall.ENOSPC, false, 1, 13, 60},
-		{"tables", onFile("*.sst"), syscall.ENOSPC, false, 1, 2, 10},
-		{"one table write", onFile("*.sst"), syscall.EIO, true, 1, 2, 10},
-		{"manifest", onFile("MANIFEST-*"), syscall.EIO, true, 1, 1, 4},
+		{"tables", onFile("*.sst"), syscall.ENOSPC, false, 1, 2, 5},
+		{"one table write", onFile("*.sst"), syscall.EIO, true, 1, 2, 5},
+		{"manifest", onFile("MANIFEST-*"), syscall.EIO, true, 1, 1, 2},
 		{"new log cannot be created", func(op errorfs.Op) bool {
 			return onFile("*.log")(op) && (op.Kind == errorfs.OpCreate || op.Kind == errorfs.OpReuseForWrite)
 		}, syscall.EMFILE, true, 1, 1, 3},

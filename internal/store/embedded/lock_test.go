@@ -219,6 +219,33 @@ func TestOpenMakesPrivate(t *testing.T) {
 	checkPrivate(t, path)
 }
 
+// A mistyped path must not turn somebody else's directory into a store, nor lock them out of it.
+func TestOpenLeavesForeignDirectories(t *testing.T) {
+	path := t.TempDir()
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	theirs := filepath.Join(path, "passwd")
+	if err := os.WriteFile(theirs, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := embedded.Open(t.Context(), embedded.Options{Path: path})
+	if err == nil {
+		s.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "passwd") || !strings.Contains(err.Error(), path) {
+		t.Errorf("Open = %v, want an error that names the directory and the file", err)
+	}
+	for name, want := range map[string]fs.FileMode{path: 0o755, theirs: 0o644} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, %v, want it left at %v", name, info.Mode(), err, want)
+		}
+	}
+	if entries, err := os.ReadDir(path); err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v", entries, err)
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

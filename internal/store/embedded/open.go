@@ -17,7 +17,8 @@ import (
 
 // Options say where the data is and what it may cost.
 type Options struct {
-	// Path is the data directory. It is created when absent and then readable by its owner only.
+	// Path is the data directory, which must be the store's own. It is created when absent, and
+	// it and its files are then accessible to their owner only.
 	Path string
 	// FS is the file system that Path is on; nil is the disk.
 	FS vfs.FS
@@ -81,7 +82,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.CacheBytes == 0 {
 		opts.CacheBytes = defaultCacheBytes
 	}
-	disk, path, err := prepare(opts)
+	disk, path, err := prepare(opts, logger)
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
 	}
@@ -103,11 +104,11 @@ func OpenMemory() (*Store, error) {
 
 // prepare makes the data directory and returns the file system to use, and the one name of
 // the directory under which it is locked.
-func prepare(opts Options) (vfs.FS, string, error) {
+func prepare(opts Options, logger *slog.Logger) (vfs.FS, string, error) {
 	if opts.FS != nil {
 		return opts.FS, opts.Path, opts.FS.MkdirAll(opts.Path, privateDir)
 	}
-	path, err := preparePrivateDir(opts.Path)
+	path, err := preparePrivateDir(opts.Path, logger)
 	return privateFS{vfs.Default}, path, err
 }
 

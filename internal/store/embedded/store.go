@@ -276,6 +276,7 @@ func (s *Store) Close() error {
 		// Pebble's Close would wait for a lock that nobody will release; its memory and file
 		// descriptors stay until the process ends, the directory does not.
 		s.logger.Error("store: closed without its engine, which broke off in the middle of a commit")
+		err = s.lock.Close() // on behalf of the engine, which has a share in it
 	} else {
 		err = s.db.Close()
 	}
