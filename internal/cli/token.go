@@ -122,9 +122,6 @@ func buildTokenCreate(f *flagSet) runFunc {
 	p := new(createFlags)
 	p.register(f)
 	return func(s *session, _ []string) error {
-		if p.metadata == nil {
-			p.metadata = map[string]string{}
-		}
 		for _, name := range p.policies {
 			if parts := strings.Split(name, ","); len(parts) > 1 {
 				s.con.warn("WARNING! %q is taken as the name of one policy. Did you mean -policy=%s ?", name, strings.Join(parts, " -policy="))
