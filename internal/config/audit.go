@@ -8,7 +8,7 @@ import (
 
 // parseAudit reads `audit "TYPE" "PATH" {}` stanzas.
 func parseAudit(s scope, c *Config, e entry) error {
-	found, err := e.val.blocks(2)
+	found, err := auditBlocks(e.val)
 	if err != nil {
 		return fmt.Errorf("error parsing 'audit': %w", err)
 	}
@@ -43,6 +43,31 @@ func parseAudit(s scope, c *Config, e entry) error {
 		c.Audit.Devices = append(c.Audit.Devices, got)
 	}
 	return nil
+}
+
+// auditBlocks finds the stanzas with their one or two labels: what holds options is a body,
+// though a second label would look the same.
+func auditBlocks(v value) ([]block, error) {
+	typed, err := v.blocks(1)
+	if err != nil {
+		return nil, err
+	}
+	var all []block
+	for _, b := range typed {
+		if _, isBody := b.body.find("options"); isBody || len(b.labels) == 0 {
+			all = append(all, b)
+			continue
+		}
+		named, err := b.body.unlabel(b.pos, 1)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range named {
+			n.labels = append([]string{b.labels[0]}, n.labels...)
+			all = append(all, n)
+		}
+	}
+	return all, nil
 }
 
 // auditOptions are judged by the device; here every scalar is the text that was written.

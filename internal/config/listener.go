@@ -152,16 +152,6 @@ func parseListeners(s scope, c *Config, e entry) error {
 	return nil
 }
 
-// find is the entry of a key, if it is there.
-func (o *object) find(key string) (entry, bool) {
-	for _, e := range o.entries {
-		if strings.EqualFold(e.key, key) {
-			return e, true
-		}
-	}
-	return entry{}, false
-}
-
 func decodeListener(s scope, l *Listener, b block) {
 	before := len(s.d.problems)
 	decode(s, l, b.body, listenerGrammar(l.Network))
@@ -222,7 +212,7 @@ func (t *TLS) check() (key string, err error) {
 func listenerGrammar(network string) grammar[Listener] {
 	g := grammar[Listener]{
 		keys: map[string]setter[Listener]{
-			"type":            text(func(l *Listener) *string { return new(string) }),
+			"type":            func(scope, *Listener, entry) error { return nil }, // read with the labels
 			"address":         text(func(l *Listener) *string { return &l.Address }),
 			"cluster_address": text(func(l *Listener) *string { return &l.ClusterAddress }),
 			"socket_mode":     socketMode,

@@ -164,6 +164,30 @@ func TestBlockShapes(t *testing.T) {
 	}
 }
 
+// TestAuditShapes: type and path may be labels, JSON keys or settings.
+func TestAuditShapes(t *testing.T) {
+	const want = "file to-disk/ /a 0600"
+	for _, text := range []string{
+		minimal + "audit \"file\" \"to-disk\" {\n options { file_path = \"/a\" mode = 0600 }\n}",
+		minimal + "audit \"file\" {\n path = \"to-disk\"\n options = { file_path = \"/a\" mode = \"0600\" }\n}",
+		minimal + "audit {\n type = \"file\"\n path = \"to-disk/\"\n options { file_path = \"/a\" mode = 0600 }\n}",
+		`{"storage":{"inmem":{}},"listener":{"tcp":{"tls_disable":1}},"audit":{"file":{"to-disk":{"options":{"file_path":"/a","mode":"0600"}}}}}`,
+		`{"storage":{"inmem":{}},"listener":{"tcp":{"tls_disable":1}},"audit":[{"type":"file","path":"to-disk","options":{"file_path":"/a","mode":"0600"}}]}`,
+	} {
+		c := mustParse(t, text)
+		if len(c.Audit.Devices) != 1 {
+			t.Fatalf("%s\n%+v", text, c.Audit)
+		}
+		d := c.Audit.Devices[0]
+		if got := strings.Join([]string{d.Type, d.Path, d.Options["file_path"], d.Options["mode"]}, " "); got != want {
+			t.Errorf("%s\n%s", text, got)
+		}
+	}
+	if d := mustParse(t, minimal+"audit \"file\" {\n options { file_path = \"/a\" }\n}").Audit.Devices[0]; d.Path != "file/" {
+		t.Errorf("without a path it is the type's: %+v", d)
+	}
+}
+
 // TestLenientScalars: contract config §1.
 func TestLenientScalars(t *testing.T) {
 	for text, want := range map[string]bool{"true": true, `"true"`: true, "1": true, `"1"`: true, "false": false, `"0"`: false, "0": false} {

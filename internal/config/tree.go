@@ -159,3 +159,13 @@ func (o *object) onlyBlocks() bool {
 	}
 	return true
 }
+
+// find is the entry of a key, if it is there.
+func (o *object) find(key string) (entry, bool) {
+	for _, e := range o.entries {
+		if strings.EqualFold(e.key, key) {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
