@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -179,4 +180,20 @@ func BenchmarkEntry(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkParallel is many requests at once, each with both its entries.
+func BenchmarkParallel(b *testing.B) {
+	r := newRig(b, nil)
+	r.enableFile(b, "file")
+	e, a := lookup(), answered()
+	b.ReportAllocs()
+	b.SetParallelism(16)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := errors.Join(r.LogRequest(context.Background(), e, nil, nil), r.LogResponse(context.Background(), a, nil, nil)); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }

@@ -130,3 +130,31 @@ func TestWalkDepthIsBounded(t *testing.T) {
 		t.Errorf("depth %d was walked", maxDepth+1)
 	}
 }
+
+// Whatever bytes a member in clear holds, it is one JSON string, and encoding/json agrees which.
+func FuzzAppendString(f *testing.F) {
+	for _, seed := range []string{"", "plain", "\"\\/\b\f\n\r\t\x00\x1f\x7f", "\xff", "é\u2028\U0001F600", "\xed\xa0\x80", "a\xc3"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		out := appendString(nil, s)
+		if both := appendString(nil, []byte(s)); string(both) != string(out) {
+			t.Fatalf("string %s, bytes %s", out, both)
+		}
+		var got string
+		if err := json.Unmarshal(out, &got); err != nil {
+			t.Fatalf("%q: %v", out, err)
+		}
+		encoded, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want string
+		if err := json.Unmarshal(encoded, &want); err != nil {
+			t.Fatal(err)
+		}
+		if got != want || bytes.ContainsAny(out, "\n\r") {
+			t.Fatalf("%q became %q, want %q", s, got, want)
+		}
+	})
+}

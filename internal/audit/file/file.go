@@ -108,6 +108,8 @@ type Device struct {
 
 	// file is nil while the file could not be opened.
 	file *os.File
+	// pipe says that the file is a named pipe.
+	pipe bool
 	// torn says that the last line in the file may lack its end.
 	torn bool
 	// due is set by timer when the next write is to look whether the file is still there.
@@ -152,7 +154,7 @@ func (d *Device) confine(allowedDirs []string) error {
 }
 
 // Write appends line.
-func (d *Device) Write(_ context.Context, line []byte) error {
+func (d *Device) Write(ctx context.Context, line []byte) error {
 	if d.due.CompareAndSwap(true, false) {
 		if d.moved() {
 			d.closeFile()
@@ -165,21 +167,28 @@ func (d *Device) Write(_ context.Context, line []byte) error {
 			return err
 		}
 	}
-	err := d.append(line)
-	if err == nil || fresh {
+	err := d.append(ctx, line)
+	if err == nil || fresh || ctx.Err() != nil {
 		return err
 	}
 	if openErr := d.Reopen(); openErr != nil {
 		return errors.Join(err, openErr)
 	}
-	return d.append(line)
+	return d.append(ctx, line)
 }
 
 // append writes one line with one call. A line that could not be written whole is ended before
 // the next one, so that a full disk costs the lines that did not fit and no others.
-func (d *Device) append(line []byte) error {
+func (d *Device) append(ctx context.Context, line []byte) error {
 	if d.torn {
 		line = append([]byte{'\n'}, line...)
+	}
+	if d.pipe {
+		// A full pipe that nobody empties lets go when the device is disabled: any time
+		// in the past is a deadline that has passed. Regular files know no deadlines.
+		file := d.file
+		stop := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })
+		defer stop()
 	}
 	n, err := d.file.Write(line)
 	if err != nil {
@@ -314,6 +323,7 @@ func (d *Device) settle(f *os.File) error {
 		return err
 	}
 	d.torn = false
+	d.pipe = info.Mode()&fs.ModeNamedPipe != 0
 	if !info.Mode().IsRegular() {
 		return nil
 	}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package file
 
 import (
@@ -333,5 +335,32 @@ func TestPipeWithoutReader(t *testing.T) {
 	}
 	if _, err := enable(t, nil, map[string]string{"path": path}); err == nil {
 		t.Error("it was opened")
+	}
+}
+
+// Disabling the device ends a write to a pipe that its reader does not empty.
+func TestFullPipeLetsGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	d, err := enable(t, nil, map[string]string{"path": path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- d.Write(ctx, []byte(strings.Repeat("x", 1<<20)+"\n")) }()
+	if _, err := reader.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v", err)
 	}
 }
