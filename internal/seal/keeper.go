@@ -82,9 +82,12 @@ type knownConfig struct {
 	config     *configRecord // nil: not initialised
 }
 
-// NewKeeper keeps the keys of raw. wrapper is nil for a seal that operators open (Shamir).
-// Close ends it; it does not close raw.
+// NewKeeper keeps the keys of raw. wrapper is nil for a seal that operators open (Shamir); a nil
+// log is silence. Close ends it; it does not close raw.
 func NewKeeper(raw store.Store, c clock.Clock, wrapper Wrapper, log *slog.Logger) *Keeper {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	k := &Keeper{raw: raw, clock: c, wrapper: wrapper, log: log}
 	k.unsealing.resets = newBucket(c)
 	k.unwatch = raw.Subscribe(func(c store.Commit) {
@@ -240,7 +243,14 @@ func (k *Keeper) Seal(ctx context.Context) error {
 	if err != nil || counts == nil {
 		return err
 	}
-	if err := k.raw.Update(ctx, func(tx store.Tx) error { return tx.Put(countsKey, counts) }); err != nil {
+	err = k.raw.Update(ctx, func(tx store.Tx) error {
+		if k.open.Load() != nil {
+			// Unsealed meanwhile: these counts may be older than what that life stored.
+			return nil
+		}
+		return tx.Put(countsKey, counts)
+	})
+	if err != nil {
 		return fmt.Errorf("seal: store encryption counts: %w", err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"jeton/internal/backend"
+	"jeton/internal/store"
 )
 
 func TestSys1InitValidation(t *testing.T) {
@@ -229,6 +230,56 @@ func TestUnsealProgressClassSameOriginFlood(t *testing.T) {
 	f.submit(here, shares[0])
 	if s, err := f.ResetProgress(f.ctx, here); err != nil || s.Progress != 0 {
 		t.Fatalf("%+v %v", s, err)
+	}
+}
+
+func TestSys3AThresholdThatOpensNothing(t *testing.T) {
+	f, shares := initialised(t, 3, 2)
+	stored, err := get(f.store, "seal/root-key")
+	must(t, err)
+	put(t, f.store, "seal/root-key", stored[:len(stored)-1]+string(stored[len(stored)-1]^1))
+	f.submit(here, shares[0])
+	s, u, err := f.SubmitShare(f.ctx, here, shares[1])
+	if backend.KindOf(err) != backend.Invalid || !strings.Contains(err.Error(), "invalid key") || u != nil {
+		t.Fatal(err)
+	}
+	if s.Progress != 0 || s.Nonce != "" || !s.Sealed {
+		t.Fatalf("%+v", s)
+	}
+	put(t, f.store, "seal/root-key", stored)
+	f.unseal(shares[1:]...)
+}
+
+func TestClosingDropsTheShares(t *testing.T) {
+	f, shares := initialised(t, 3, 2)
+	f.submit(here, shares[0])
+	part := f.unsealing.gathered.current.parts[0]
+	must(t, f.Close(f.ctx))
+	if !bytes.Equal(part, make([]byte, len(part))) || f.status().Progress != 0 {
+		t.Fatal("a share is still there")
+	}
+	f = over(t, f.store, nil)
+	f.unseal(shares[1:]...)
+	must(t, f.Close(f.ctx))
+	if !f.status().Sealed {
+		t.Fatal("open after Close")
+	}
+}
+
+func TestSys1AnErrorThatTheSeedSwallowsFailsInit(t *testing.T) {
+	f := over(t, memory(t), nil)
+	want := errors.New("no")
+	_, err := f.Init(f.ctx, InitRequest{Secret: Config{1, 1}}, func(ctx context.Context, u *Unlocked) error {
+		// A part of this would be written although its Update failed.
+		_ = u.Store.Update(ctx, func(tx store.Tx) error {
+			must(t, tx.Put([]byte("a"), []byte("half")))
+			return want
+		})
+		return u.Store.Close()
+	})
+	wantErr(t, err, want)
+	if f.status().Initialized {
+		t.Fatal("initialised with half a seed")
 	}
 }
 
