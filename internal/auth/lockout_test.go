@@ -11,6 +11,7 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/record"
 	"jeton/internal/store"
 	"jeton/internal/store/embedded"
 	"jeton/internal/store/storetest"
@@ -210,6 +211,15 @@ func TestForgottenFailuresAreDropped(t *testing.T) {
 	}
 	if n := len(l.mu.users); n != 1 {
 		t.Errorf("%d users are remembered, want 1", n)
+	}
+}
+
+// What is stored keeps its form: a later version must read these bytes.
+func TestStoredFormOfLocks(t *testing.T) {
+	const golden = "\x01\xa1\x01\xfb\x41\xda\x69\x0a\x90\x00\x00\x00"
+	data, err := record.Encode(&lockRecord{Until: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)})
+	if err != nil || string(data) != golden {
+		t.Errorf("stored as %q, %v", data, err)
 	}
 }
 

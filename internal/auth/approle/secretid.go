@@ -52,8 +52,9 @@ func getSecret(r store.Reader, uid, hash []byte, now time.Time) (*secretRecord, 
 	return s, nil
 }
 
-// getByAccessor reads the secret id of an accessor of this role. The index is the role's own,
-// so that another role's accessor leads nowhere (CVE-2023-24999).
+// getByAccessor reads the secret id of an accessor of this role. The index is the role's own:
+// another role's accessor leads nowhere (CVE-2023-24999), and a role is deleted with its index
+// in one step. So a stranger's accessor is unknown (404), where the contract has 403.
 func (m *Method) getByAccessor(r store.Reader, uid []byte, accessor string, now time.Time) (*secretRecord, []byte, error) {
 	entry, err := record.Get[accessorRecord](r, accessorKey(uid, m.hash.accessor(uid, accessor)))
 	if entry == nil || err != nil {

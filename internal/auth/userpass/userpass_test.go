@@ -74,8 +74,7 @@ func TestCreateBobLoginBob(t *testing.T) {
 
 // Contract: auth-methods §3, the error texts.
 func TestCredentials(t *testing.T) {
-	b := authtest.New(t, userpass.New)
-	b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw")})
+	b := withBob(t)
 	hash := cheap(t, "x")
 	rows := []struct {
 		name, path string
@@ -158,8 +157,7 @@ func TestRead(t *testing.T) {
 
 // Contract: auth-methods §3, `password "" on update → unchanged`, "Update without password keeps the old".
 func TestUpdateKeepsPassword(t *testing.T) {
-	b := authtest.New(t, userpass.New)
-	b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw")})
+	b := withBob(t)
 	b.Must(t, backend.Update, "users/bob", object{"password": "", "token_num_uses": 3})
 	if l := mustLogin(t, b, "bob", "pw"); l.NumUses != 3 {
 		t.Errorf("uses %d", l.NumUses)
@@ -237,20 +235,110 @@ func TestChangedDuringLogin(t *testing.T) {
 	}
 }
 
-// Contract: auth-methods §8, the tests of the lockout.
-func TestLockout(t *testing.T) {
-	setup := func(t *testing.T) *authtest.Bench {
-		b := authtest.New(t, userpass.New)
-		b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw")})
-		return b
-	}
-	fail := func(t *testing.T, b *authtest.Bench, times int) {
-		for range times {
-			refused(t, b, "bob", "wrong")
+// CVE-2026-89322: no route takes a name as it is written, so that the policies judge the
+// very name that is looked up.
+func TestRoutesFoldNames(t *testing.T) {
+	b := authtest.New(t, userpass.New)
+	for _, route := range b.Backend.Routes() {
+		if strings.Contains(route.Pattern, "{username}") {
+			t.Errorf("%s takes a name as it is written", route.Pattern)
 		}
 	}
+	match, ok := backend.NewTable(b.Backend.Routes()).Find(backend.Update, "users/BOB/password")
+	if !ok || match.Path != "users/bob/password" {
+		t.Errorf("the canonical path is %q", match.Path)
+	}
+}
+
+// CVE-2025-4166: no error repeats what may be a secret.
+func TestErrorsRepeatNoSecret(t *testing.T) {
+	const canary = "canary-4711"
+	b := withBob(t)
+	rows := []struct {
+		path string
+		data object
+	}{
+		{"login/bob", object{"password": canary}},
+		{"login/bob", object{"password": object{"a": canary}}},
+		{"login/bob", object{"password": []string{canary, canary}}},
+		{"login/nobody", object{"password": canary}},
+		{"users/new", object{"password_hash": canary}},
+		{"users/new", object{"password": canary, "password_hash": canary}},
+		{"users/new", object{"password": canary + strings.Repeat("x", 72)}},
+		{"users/nobody/password", object{"password": canary}},
+	}
+	for _, row := range rows {
+		_, err := b.Do(t.Context(), backend.Update, row.path, row.data)
+		if err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", row.path, err)
+		}
+	}
+}
+
+// A password that is too long for bcrypt is a wrong one at login, for whomever.
+func TestOverlongPasswordAtLogin(t *testing.T) {
+	b := withBob(t)
+	long := strings.Repeat("x", 200)
+	refused(t, b, "bob", long)
+	refused(t, b, "nobody", long)
+}
+
+// Imported hashes work at their own cost; a dear one makes every login of the mount dearer,
+// so that its owner does not stand out (CVE-2025-6010).
+func TestDearHash(t *testing.T) {
+	b := withBob(t)
+	if n := b.Stored(t, "work"); n != 0 {
+		t.Error("a cheap hash raised the work")
+	}
+	dear, err := bcrypt.GenerateFromPassword([]byte("pw"), 11)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Must(t, backend.Update, "users/alice", object{"password_hash": string(dear)})
+	if n := b.Stored(t, "work"); n != 1 {
+		t.Error("a dear hash did not raise the work")
+	}
+	mustLogin(t, b, "alice", "pw")
+	mustLogin(t, b, "bob", "pw")
+	refused(t, b, "nobody", "pw")
+}
+
+// Two requests that create the same user: the second was not allowed to change one.
+func TestWritesThatLostARace(t *testing.T) {
+	b := withBob(t)
+	hash := cheap(t, "other")
+	write := func(op backend.Operation, name string) error {
+		match, _ := backend.NewTable(b.Backend.Routes()).Find(op, "users/"+name)
+		_, err := match.Route.Write.Serve(t.Context(), &backend.Call{
+			Operation: op, Path: match.Path, Captures: match.Captures, Mount: b.Mount, Data: object{"password_hash": hash},
+		})
+		return err
+	}
+	authtest.Is(t, write(backend.Create, "bob"), backend.Conflict, "username was created by another request")
+	authtest.Is(t, write(backend.Update, "eve"), backend.NotFound, "username does not exist")
+	mustLogin(t, b, "bob", "pw")
+}
+
+// withBob mounts userpass with a user bob, whose password is pw.
+func withBob(t *testing.T) *authtest.Bench {
+	t.Helper()
+	b := authtest.New(t, userpass.New)
+	b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw")})
+	return b
+}
+
+// fail logs bob in with a wrong password that is compared.
+func fail(t *testing.T, b *authtest.Bench, times int) {
+	t.Helper()
+	for range times {
+		refused(t, b, "bob", "wrong")
+	}
+}
+
+// Contract: auth-methods §8, the tests of the lockout.
+func TestLockout(t *testing.T) {
 	t.Run("5 wrong → 6th correct 403; wait → 200", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		fail(t, b, 5)
 		locked(t, b, "bob", "pw")
 		b.Clock.Add(15*time.Minute - time.Second)
@@ -259,7 +347,7 @@ func TestLockout(t *testing.T) {
 		mustLogin(t, b, "bob", "pw")
 	})
 	t.Run("5 wrong → unlock → 200", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		fail(t, b, 5)
 		lockable := b.Backend.(auth.Lockable)
 		if names, err := lockable.Locked(t.Context()); err != nil || !slices.Equal(names, []string{"bob"}) {
@@ -276,14 +364,14 @@ func TestLockout(t *testing.T) {
 		mustLogin(t, b, "bob", "pw")
 	})
 	t.Run("4 wrong + 1 right resets", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		for range 3 {
 			fail(t, b, 4)
 			mustLogin(t, b, "bob", "pw")
 		}
 	})
 	t.Run("a failure older than the reset is forgotten", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		fail(t, b, 4)
 		b.Clock.Add(15 * time.Minute)
 		fail(t, b, 4)
@@ -296,7 +384,7 @@ func TestLockout(t *testing.T) {
 		}
 	})
 	t.Run("CVE-2025-6004: another spelling has no attempts of its own", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		for _, name := range []string{"bob", "Bob", "BOB", "bOb", "boB"} {
 			refused(t, b, name, "wrong")
 		}
@@ -304,7 +392,7 @@ func TestLockout(t *testing.T) {
 		locked(t, b, "BoB", "pw")
 	})
 	t.Run("the lock survives a restart, counts below it do not", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		fail(t, b, 4)
 		b.Remount(t)
 		fail(t, b, 5)
@@ -312,21 +400,25 @@ func TestLockout(t *testing.T) {
 		locked(t, b, "bob", "pw")
 	})
 	t.Run("disabling frees the user", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		fail(t, b, 5)
 		b.Backend.(*userpass.Method).Lockout().Configure(auth.LockoutConfig{Disabled: true})
 		mustLogin(t, b, "bob", "pw")
 		fail(t, b, 7)
 	})
 	t.Run("a new user of the same name is not locked", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		fail(t, b, 5)
 		b.Must(t, backend.Delete, "users/bob", nil)
 		b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw")})
 		mustLogin(t, b, "bob", "pw")
 	})
+}
+
+// Contract: auth-methods §8 [!], 20 parallel wrong attempts; and the honest crowd.
+func TestParallelLogins(t *testing.T) {
 	t.Run("20 parallel wrong attempts: five are compared, the others find the lock", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		results := make([]error, 20)
 		var wg sync.WaitGroup
 		for i := range results {
@@ -349,7 +441,7 @@ func TestLockout(t *testing.T) {
 		locked(t, b, "bob", "pw")
 	})
 	t.Run("20 parallel right attempts all get in", func(t *testing.T) {
-		b := setup(t)
+		b := withBob(t)
 		results := make([]error, 20)
 		var wg sync.WaitGroup
 		for i := range results {
