@@ -6,8 +6,9 @@ import (
 	"os"
 
 	"jeton/internal/cli"
+	"jeton/internal/daemon"
 )
 
 func main() {
-	os.Exit(cli.Run(os.Args, cli.System(nil)))
+	os.Exit(cli.Run(os.Args, cli.System(daemon.Run)))
 }

@@ -14,14 +14,17 @@ type Response struct {
 	Data any
 	// Login is what a login method proved; the pipeline has the token issued and puts it into Auth.
 	Login *Login
-	// Auth is the token that was issued or renewed.
-	Auth *Auth
+	// Auth is the token that was issued or renewed; Issued says which.
+	Auth   *Auth
+	Issued bool
 	// Secret makes the answer a leased one.
 	Secret *Secret
 	// LeaseDuration shows a duration without a lease (kv version 1's advice to readers).
 	LeaseDuration Seconds
 	// WrapTTL asks for wrapping even if the client did not; the shorter of the two holds.
 	WrapTTL time.Duration
+	// WrapInfo is a wrapping that the handler has made itself.
+	WrapInfo *WrapInfo
 	// WrappedAccessor is shown with a wrapping token besides Auth's (a secret id's, say).
 	WrappedAccessor string
 	// Warnings are for people. Handlers add theirs with Call.Warn.

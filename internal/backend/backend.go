@@ -177,8 +177,9 @@ type Call struct {
 	Header func(name string) string
 	// TLS is the connection's state, nil without TLS.
 	TLS *tls.ConnectionState
-	// Wrapped says that the answer will be wrapped.
+	// Wrapped says that the answer will be wrapped, WrapTTL for how long.
 	Wrapped bool
+	WrapTTL time.Duration
 
 	warnings []string
 }

@@ -69,6 +69,14 @@ func Handle[Req, Resp any](fn func(ctx context.Context, c *Call, req *Req) (*Res
 	return e
 }
 
+// Decode reads an object that came as a member of a request into a Req, as Handle does with
+// the request itself. Members it does not know are passed over.
+func Decode[Req any](object map[string]any) (*Req, error) {
+	fields, defaults := shapeOf(reflect.TypeFor[Req]())
+	req := new(Req)
+	return req, decode(&Call{Data: object}, fields, defaults, reflect.ValueOf(req).Elem())
+}
+
 // None is the request type of an endpoint that takes no parameters, and the response type
 // of one that has nothing to answer.
 type None struct{}

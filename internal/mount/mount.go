@@ -115,16 +115,19 @@ type gate struct {
 	closed bool
 }
 
-// Enter lets a call in; leave must be called when it is done. ok is false when the mount has
+// Enter lets a call in; Leave must be called when it is done. It is false when the mount has
 // been removed meanwhile.
-func (m *Mounted) Enter() (leave func(), ok bool) {
+func (m *Mounted) Enter() bool {
 	m.gate.mu.RLock()
 	if m.gate.closed {
 		m.gate.mu.RUnlock()
-		return nil, false
+		return false
 	}
-	return m.gate.mu.RUnlock, true
+	return true
 }
+
+// Leave ends a call that Enter let in.
+func (m *Mounted) Leave() { m.gate.mu.RUnlock() }
 
 // close waits for the calls in flight and closes the backend.
 func (m *Mounted) close(log *slog.Logger) {

@@ -60,30 +60,14 @@ func (s *Store) Spend(ctx context.Context, t *Token) (*Token, error) {
 // LastUse says that the token's last use is being spent: what it obtains dies with it.
 func (t *Token) LastUse() bool { return t.Uses == spent }
 
-// UseUp ends a single-use token that stands for something: take runs in the same transaction,
-// so that of any number of callers exactly one takes it. spentBefore says that this request
-// has spent the token's use already. found is false when the token is not alive or stands
-// for nothing.
-func (s *Store) UseUp(ctx context.Context, id ID, spentBefore bool, take func(tx store.Tx) error) (found bool, err error) {
-	now := s.clock.Now()
-	err = s.whole.Update(ctx, func(tx store.Tx) error {
-		found = false
-		t, err := load(s.area.Within(tx), id)
-		if err != nil || t == nil || !t.Wrapping() {
-			return err
-		}
-		usable := !t.endedItself(now.UnixNano())
-		if spentBefore {
-			usable = t.End == nil && t.Uses == spent
-		}
-		if !usable {
-			return nil
-		}
-		if err := take(tx); err != nil {
-			return err
-		}
-		found = true
-		return s.endIn(tx, t, End{Cause: UsedUp, At: now.UnixNano()})
-	})
-	return found, err
+// UseUp ends a single-use token that stands for something, inside tx, a transaction of the
+// whole store: of any number of callers exactly one finds it. found is false when it is not
+// alive or stands for nothing.
+func (s *Store) UseUp(tx store.Tx, id ID) (found bool, err error) {
+	now := s.clock.Now().UnixNano()
+	t, err := load(s.area.Within(tx), id)
+	if err != nil || t == nil || !t.Wrapping() || t.endedItself(now) {
+		return false, err
+	}
+	return true, s.endIn(tx, t, End{Cause: UsedUp, At: now})
 }

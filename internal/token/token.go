@@ -8,7 +8,9 @@
 package token
 
 import (
+	"encoding/hex"
 	"net/netip"
+	"strings"
 	"time"
 
 	"jeton/internal/backend"
@@ -179,4 +181,18 @@ func (t *Token) Auth(text string, identityPolicies []string, ttl time.Duration) 
 		TokenID:          t.ID,
 	}
 	return a
+}
+
+// LeaseID is the token's id as a lease. Contract: leases §1.3.
+func (t *Token) LeaseID() string { return t.Origin.Path + "/h" + hex.EncodeToString(t.ID[:]) }
+
+// ParseLeaseID reads the token out of a lease id. Whether the rest of it is true is for the
+// caller to compare.
+func ParseLeaseID(lease string) (id ID, ok bool) {
+	i := strings.LastIndex(lease, "/h")
+	if i < 0 || len(lease)-i-2 != hex.EncodedLen(len(id)) {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], []byte(lease[i+2:]))
+	return id, err == nil
 }

@@ -1,0 +1,379 @@
+// Package daemon owns the server process: from its configuration to its listeners, its
+// signals, its banner and its end. Contract: config §7 to §9.
+package daemon
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"jeton/internal/audit"
+	"jeton/internal/audit/file"
+	"jeton/internal/audit/socket"
+	"jeton/internal/audit/syslog"
+	"jeton/internal/cli"
+	"jeton/internal/clock"
+	"jeton/internal/config"
+	"jeton/internal/mount"
+	"jeton/internal/node"
+	"jeton/internal/seal"
+	"jeton/internal/server"
+	"jeton/internal/store"
+	"jeton/internal/store/embedded"
+)
+
+// Run serves until ctx ends (SIGINT, SIGTERM) and returns the process's exit code: 0, or 1 for
+// a server that could not start or broke down.
+func Run(ctx context.Context, opts cli.ServerOptions, env cli.Env) int {
+	d := &daemon{opts: opts, env: env}
+	if err := d.run(ctx); err != nil {
+		fmt.Fprintln(env.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+type daemon struct {
+	opts    cli.ServerOptions
+	env     cli.Env
+	config  *config.Config
+	log     *slog.Logger
+	level   slog.LevelVar
+	node    *node.Node
+	running []*server.Running
+	// remove are files that must not outlive the process.
+	remove []string
+}
+
+// stopWithin bounds how long requests in flight may hold up the end.
+const stopWithin = 10 * time.Second
+
+func (d *daemon) run(ctx context.Context) (err error) {
+	if err := d.configure(); err != nil {
+		return err
+	}
+	if err := d.startLog(); err != nil {
+		return err
+	}
+	raw, err := d.openStore(ctx)
+	if err != nil {
+		return err
+	}
+	wrapper, err := d.wrapper()
+	if err != nil {
+		return errors.Join(err, raw.Close())
+	}
+	d.node = node.New(raw, wrapper, clock.NewSteady(time.Now, time.Time{}), d.settings())
+	defer func() { err = errors.Join(err, d.stop()) }()
+	if err := d.listen(); err != nil {
+		return err
+	}
+	d.banner()
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	if err := d.writePID(); err != nil {
+		return err
+	}
+	return d.wait(ctx)
+}
+
+// configure loads the configuration, and makes what -dev-tls promises.
+func (d *daemon) configure() error {
+	loading := config.Options{LookupEnv: lookup(d.env)}
+	dev := d.opts.Dev
+	if dev == nil {
+		c, err := config.Load(d.opts.Configs, loading)
+		d.config = c
+		return err
+	}
+	o := config.DevOptions{Address: dev.ListenAddress}
+	if dev.TLS {
+		made, err := makeDevTLS(dev.TLSCertDir)
+		if err != nil {
+			return err
+		}
+		d.remove = append(d.remove, made.files()...)
+		o.CertFile, o.KeyFile = made.cert, made.key
+	}
+	if len(d.opts.Configs) == 0 {
+		c := config.Dev(o)
+		d.config = &c
+		return nil
+	}
+	loading.Dev = &o
+	c, err := config.Load(d.opts.Configs, loading)
+	d.config = c
+	return err
+}
+
+// lookup reads the process's environment, as the command line does.
+func lookup(env cli.Env) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		v := env.Getenv(name)
+		return v, v != ""
+	}
+}
+
+// startLog begins logging on standard error, and to the log file if there is one.
+func (d *daemon) startLog() error {
+	level, format := d.config.Log.Level, d.config.Log.Format
+	if d.opts.LogLevel != "" {
+		level = d.opts.LogLevel
+	}
+	if d.opts.LogFormat != "" {
+		format = d.opts.LogFormat
+	}
+	name, err := config.LogLevel(level)
+	if err != nil {
+		return err
+	}
+	d.level.Set(slogLevel(name))
+	var out io.Writer = d.env.Stderr
+	if d.opts.CombineLogs {
+		out = d.env.Stdout
+	}
+	path := d.opts.LogFile
+	if path == "" {
+		path = d.config.Log.File.Path
+	}
+	if path != "" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("error opening the log file: %w", err)
+		}
+		out = io.MultiWriter(out, f)
+	}
+	handler := slog.HandlerOptions{Level: &d.level}
+	if format == "json" {
+		d.log = slog.New(slog.NewJSONHandler(out, &handler))
+	} else {
+		d.log = slog.New(slog.NewTextHandler(out, &handler))
+	}
+	for _, w := range d.config.Warnings {
+		d.log.Warn(w.Text, "at", w.Where, "key", w.Key)
+	}
+	return nil
+}
+
+func slogLevel(name string) slog.Level {
+	switch name {
+	case "trace", "debug":
+		return slog.LevelDebug
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// openStore opens the data. A directory that another process has open is an error that says so.
+func (d *daemon) openStore(ctx context.Context) (store.Store, error) {
+	c := d.config.Storage
+	if c.InMemory() {
+		if d.opts.Dev == nil {
+			fmt.Fprintln(d.env.Stdout, `WARNING: storage configured to use "inmem" which should NOT be used in production`)
+		}
+		return embedded.OpenMemory()
+	}
+	s, err := embedded.Open(ctx, embedded.Options{Path: c.Path, Logger: d.log.With("room", "store")})
+	if err != nil {
+		return nil, fmt.Errorf("Error initializing storage of type %s: %w", c.Declared, err)
+	}
+	return s, nil
+}
+
+// wrapper is the key of a seal that opens by itself; nil for Shamir.
+func (d *daemon) wrapper() (seal.Wrapper, error) {
+	c := d.config.Seal
+	switch c.Type {
+	case "", config.SealShamir:
+		return nil, nil
+	case config.SealStatic:
+		key, err := config.StaticKey(c.Static.CurrentKey)
+		if err != nil {
+			return nil, fmt.Errorf("Error configuring seal %q: %w", c.Type, err)
+		}
+		static, err := seal.NewStatic(c.Static.CurrentKeyID, key)
+		if err != nil || c.Static.PreviousKeyID == "" {
+			return static, err
+		}
+		old, err := config.StaticKey(c.Static.PreviousKey)
+		if err != nil {
+			return nil, fmt.Errorf("Error configuring seal %q: %w", c.Type, err)
+		}
+		return static.Replacing(c.Static.PreviousKeyID, old)
+	}
+	return nil, fmt.Errorf("Error configuring seal %q: this server has no such seal; use shamir or static", c.Type)
+}
+
+func (d *daemon) settings() node.Settings {
+	c := d.config
+	configured := map[string]audit.Spec{}
+	for _, dev := range c.Audit.Devices {
+		configured[dev.Path] = audit.Spec{Type: dev.Type, Description: dev.Description, Options: dev.Options, Local: dev.Local}
+	}
+	return node.Settings{
+		Limits:      mount.Limits{DefaultTTL: c.Leases.DefaultTTL, MaxTTL: c.Leases.MaxTTL},
+		ClusterName: c.Addresses.ClusterName,
+		StorageType: c.Storage.Declared,
+		Audit:       audit.Settings{AllowPrefix: c.Audit.AllowPrefixing, Configured: configured},
+		AuditTypes: map[string]audit.Factory{
+			"file": file.Factory(c.Audit.AllowedDirectories), "socket": socket.Factory, "syslog": syslog.Factory,
+		},
+		Log: d.log,
+	}
+}
+
+// listen opens every listener, or none.
+func (d *daemon) listen() error {
+	for _, l := range d.config.Listeners {
+		s := server.New(d.node, l, d.config.Leases.MaxRequestDuration, server.About{Dev: d.opts.Dev != nil}, d.log.With("room", "server"))
+		run, err := s.Listen()
+		if err != nil {
+			return err
+		}
+		d.running = append(d.running, run)
+	}
+	return nil
+}
+
+// ready brings a development server up, and opens a seal that opens by itself.
+func (d *daemon) ready(ctx context.Context) error {
+	if d.opts.Dev != nil {
+		return d.startDev(ctx)
+	}
+	if d.config.Seal.Type == config.SealStatic {
+		done, err := d.node.Keeper().Initialized(ctx)
+		if err != nil {
+			return err
+		}
+		if !done {
+			d.log.Info("stored unseal keys are supported, but none were found: the server waits for init")
+			return nil
+		}
+		if err := d.node.UnsealAuto(ctx); err != nil {
+			return fmt.Errorf("failed to unseal: %w", err)
+		}
+	}
+	return nil
+}
+
+func (d *daemon) startDev(ctx context.Context) error {
+	o := d.opts.Dev
+	dev, err := d.node.StartDev(ctx, node.DevOptions{RootToken: o.RootTokenID, NoKV: o.NoKV, KVv1: o.KVv1})
+	if err != nil {
+		return err
+	}
+	if !o.NoStoreToken {
+		if err := d.storeToken(dev.RootToken); err != nil {
+			d.log.Warn("the root token could not be written to the home directory", "error", err)
+		}
+	}
+	d.devBanner(base64.StdEncoding.EncodeToString(dev.UnsealKey), dev.RootToken)
+	return nil
+}
+
+// storeToken writes the token where the command line looks for it, for the owner's eyes alone.
+func (d *daemon) storeToken(token string) error {
+	home := d.env.Getenv("HOME")
+	if home == "" {
+		return errors.New("HOME is not set")
+	}
+	path := filepath.Join(home, ".vault-token")
+	if err := os.WriteFile(path+".tmp", []byte(token), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+func (d *daemon) writePID() error {
+	path := d.config.PIDFile
+	if path == "" {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		return fmt.Errorf("Error storing PID: could not open pid file: %w", err)
+	}
+	d.remove = append(d.remove, path)
+	return nil
+}
+
+// wait serves until the end of ctx or of a listener, and reloads at SIGHUP.
+func (d *daemon) wait(ctx context.Context) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	failed := make(chan error, len(d.running))
+	waiting, done := context.WithCancel(ctx)
+	defer done()
+	for _, run := range d.running {
+		go func() {
+			select {
+			case err := <-run.Failed():
+				failed <- err
+			case <-waiting.Done():
+			}
+		}()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			fmt.Fprintln(d.env.Stdout, "==> Vault shutdown triggered")
+			return nil
+		case err := <-failed:
+			return fmt.Errorf("a listener stopped: %w", err)
+		case <-hup:
+			d.reload(ctx)
+		}
+	}
+}
+
+// reload reads certificates and configuration again and has audit files reopened. What fails
+// is reported, and the old goes on. Contract: config §9.
+func (d *daemon) reload(ctx context.Context) {
+	fmt.Fprintln(d.env.Stdout, "==> Vault reload triggered")
+	var problems []error
+	if d.opts.Dev == nil {
+		fresh, err := config.Load(d.opts.Configs, config.Options{LookupEnv: lookup(d.env)})
+		if err != nil {
+			problems = append(problems, fmt.Errorf("could not reload config: %w", err))
+		} else if name, err := config.LogLevel(fresh.Log.Level); err == nil {
+			d.level.Set(slogLevel(name))
+		}
+	}
+	for _, run := range d.running {
+		problems = append(problems, run.Reload())
+	}
+	problems = append(problems, d.node.ReloadAudit(ctx))
+	if err := errors.Join(problems...); err != nil {
+		fmt.Fprintf(d.env.Stderr, "Error(s) were encountered during reload: %v\n", err)
+	}
+}
+
+// stop ends in order: no new requests, those in flight, the keys, the data, the files.
+func (d *daemon) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	var problems []error
+	for _, run := range d.running {
+		problems = append(problems, run.Stop(ctx))
+	}
+	problems = append(problems, d.node.Close(ctx))
+	for _, path := range d.remove {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,185 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"jeton/internal/acl"
+	"jeton/internal/audit"
+	"jeton/internal/backend"
+	"jeton/internal/engine/cubbyhole"
+	"jeton/internal/mount"
+	"jeton/internal/record"
+	"jeton/internal/seal"
+	"jeton/internal/store"
+	"jeton/internal/sys"
+	"jeton/internal/token"
+	"jeton/internal/wrap"
+)
+
+// Where the rooms keep their data in the encrypted store. The mount table's own prefixes are
+// in package mount.
+var (
+	tokenPrefix  = []byte("token/")
+	policyPrefix = []byte("policy/")
+	auditPrefix  = []byte("audit/")
+	clusterKey   = []byte("node/cluster")
+	timeKey      = []byte("node/time")
+)
+
+// timeRecord is the latest time acted on, in Unix nanoseconds.
+type timeRecord struct {
+	Latest int64 `cbor:"1,keyasint"`
+}
+
+// rememberEvery is how often the time is written down: after a restart with a wall clock that
+// was set back, time begins no earlier than the last of these.
+const rememberEvery = 10 * time.Second
+
+// seed writes what a new server begins with.
+func (n *Node) seed(ctx context.Context, s store.Store) error {
+	policies, err := acl.New(store.NewArea(s, policyPrefix))
+	if err != nil {
+		return err
+	}
+	defer policies.Close()
+	if err := policies.Init(ctx); err != nil {
+		return err
+	}
+	cluster := Cluster{Name: n.settings.ClusterName, ID: uuid.NewString()}
+	if cluster.Name == "" {
+		var b [4]byte
+		_, _ = rand.Read(b[:])
+		cluster.Name = "vault-cluster-" + hex.EncodeToString(b[:])
+	}
+	return s.Update(ctx, func(tx store.Tx) error { return record.Put(tx, clusterKey, &cluster) })
+}
+
+// tokens opens the token room over the unlocked store.
+func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w token.Witness) (*token.Store, error) {
+	var failed error
+	tokens, err := token.New(token.Config{
+		Store:  u.Store,
+		Prefix: tokenPrefix,
+		Derive: func(purpose string) [32]byte {
+			key, err := u.DeriveKey(purpose)
+			if err != nil {
+				failed = err
+			}
+			return key
+		},
+		Clock:   n.clock,
+		Log:     n.log.With("room", "token"),
+		Owned:   owned,
+		Voucher: v,
+		Witness: w,
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	return tokens, err
+}
+
+// build puts the rooms together. life ends when the server is sealed.
+func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err error) {
+	h = &House{Store: u.Store}
+	if err := n.readCluster(life, h); err != nil {
+		return nil, err
+	}
+	if h.Policies, err = acl.New(store.NewArea(u.Store, policyPrefix)); err != nil {
+		return nil, err
+	}
+	h.Audit, err = audit.Load(life, audit.Deps{
+		Area: store.NewArea(u.Store, auditPrefix), Types: n.settings.AuditTypes, Clock: n.clock,
+		Log: n.log.With("room", "audit"), Settings: n.settings.Audit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	box := &boxes{}
+	vouch := &voucher{}
+	h.Tokens, err = n.tokens(u, []token.Owned{box}, vouch, &witness{audit: h.Audit, log: n.log})
+	if err != nil {
+		return nil, err
+	}
+	h.Wrap = wrap.New(u.Store, h.Tokens, box, n.clock)
+	rooms := &sys.Rooms{Tokens: h.Tokens, Policies: h.Policies, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock}
+	h.Mounts, err = mount.Load(life, mount.Config{
+		Store: u.Store, Kinds: n.kinds(h, rooms), System: n.settings.Limits, Clock: n.clock,
+		Log: n.log.With("room", "mount"), Revoker: revoker{h},
+	})
+	if err != nil {
+		return nil, err
+	}
+	vouch.mounts, rooms.Mounts = h.Mounts, h.Mounts
+	box.area = h.Mounts.Area("cubbyhole/")
+	return h, nil
+}
+
+// readCluster reads who the server is, and how late it was when it last ran.
+func (n *Node) readCluster(ctx context.Context, h *House) error {
+	return h.Store.View(ctx, func(r store.Reader) error {
+		cluster, err := record.Get[Cluster](r, clusterKey)
+		if err != nil {
+			return err
+		}
+		if cluster != nil {
+			h.Cluster = *cluster
+		}
+		late, err := record.Get[timeRecord](r, timeKey)
+		if err != nil {
+			return err
+		}
+		if late != nil {
+			n.clock.Advance(time.Unix(0, late.Latest))
+		}
+		if behind := n.clock.Behind(); behind > time.Second {
+			n.log.Warn("the wall clock is behind the time that this server has already acted on; no token comes back to life", "by", behind)
+		}
+		return nil
+	})
+}
+
+func (n *Node) rememberTime(ctx context.Context, s store.Store, now time.Time) error {
+	err := s.Update(ctx, func(tx store.Tx) error { return record.Put(tx, timeKey, &timeRecord{Latest: now.UnixNano()}) })
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("node: remember the time: %w", err)
+	}
+	return err
+}
+
+// boxes joins the cubbyholes to the rooms below them: to tokens, whose end empties them, and
+// to wrapping, which keeps answers in them.
+type boxes struct{ area *store.Area }
+
+// Release empties the token's cubbyhole.
+func (b *boxes) Release(tx store.Tx, id token.ID, _ int) (bool, error) {
+	return false, cubbyhole.Erase(b.area.Within(tx), id)
+}
+
+// Put puts an object into a token's cubbyhole.
+func (b *boxes) Put(tx store.Tx, id backend.TokenID, name string, object json.RawMessage) error {
+	return cubbyhole.Put(b.area.Within(tx), id, name, object)
+}
+
+// Get reads one.
+func (b *boxes) Get(r store.Reader, id backend.TokenID, name string) (json.RawMessage, error) {
+	return cubbyhole.Get(b.area.Reading(r), id, name)
+}
+
+// voucher joins tokens to the login methods that issued them.
+type voucher struct{ mounts *mount.Table }
+
+// revoker joins the mount table to what its mounts issued.
+type revoker struct{ house *House }
+
+// RevokeMount ends every token issued under path.
+func (r revoker) RevokeMount(ctx context.Context, path string) error {
+	return r.house.Tokens.RevokePath(ctx, path, "")
+}

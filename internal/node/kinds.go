@@ -1,0 +1,35 @@
+package node
+
+import (
+	"context"
+
+	"jeton/internal/auth/approle"
+	authtoken "jeton/internal/auth/token"
+	"jeton/internal/auth/userpass"
+	"jeton/internal/backend"
+	"jeton/internal/engine/cubbyhole"
+	"jeton/internal/engine/kv"
+	"jeton/internal/mount"
+	"jeton/internal/store"
+	"jeton/internal/sys"
+)
+
+// kinds is the list of what is compiled in. There is no other way for a backend to be served.
+func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
+	return []mount.Kind{
+		{Name: "system", Class: mount.SecretClass, Fixed: true, Path: "sys/",
+			Description: "system endpoints used for control, policy and debugging",
+			New:         func(context.Context, backend.Env) (backend.Backend, error) { return sys.New(rooms), nil }},
+		{Name: "cubbyhole", Class: mount.SecretClass, Fixed: true, Path: "cubbyhole/",
+			Description: "per-token private secret storage", New: cubbyhole.New},
+		{Name: "token", Class: mount.AuthClass, Fixed: true, Path: "auth/token/",
+			Description: "token based credentials",
+			New: func(context.Context, backend.Env) (backend.Backend, error) {
+				return authtoken.New(h.Tokens, h.Policies, n.clock), nil
+			}},
+		{Name: "kv", Class: mount.SecretClass, New: kv.New, Versioned: true,
+			Upgrade: func(ctx context.Context, area *store.Area) error { return kv.Upgrade(ctx, area, n.clock) }},
+		{Name: "approle", Class: mount.AuthClass, New: approle.New},
+		{Name: "userpass", Class: mount.AuthClass, New: userpass.New},
+	}
+}

@@ -1,0 +1,280 @@
+// Package node owns the server's life: it puts the rooms together when the keys are there,
+// takes them apart when they go, and runs what has to be done in the background. What is
+// compiled in is the list in kinds.go.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"jeton/internal/acl"
+	"jeton/internal/audit"
+	"jeton/internal/backend"
+	"jeton/internal/clock"
+	"jeton/internal/mount"
+	"jeton/internal/seal"
+	"jeton/internal/store"
+	"jeton/internal/token"
+	"jeton/internal/wrap"
+)
+
+// House is everything a request needs, there from unseal to seal. It is immutable.
+type House struct {
+	Store    store.Store
+	Mounts   *mount.Table
+	Tokens   *token.Store
+	Policies *acl.Store
+	Audit    *audit.Broker
+	Wrap     *wrap.Store
+	Cluster  Cluster
+
+	// gate is held for reading by every request; left is guarded by it.
+	gate sync.RWMutex
+	left bool
+	// stop ends the background loops, done is closed when they have ended.
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// Cluster names the server to its operators.
+type Cluster struct {
+	Name string `cbor:"1,keyasint"`
+	ID   string `cbor:"2,keyasint"`
+}
+
+// Settings is the part of the configuration that the rooms see.
+type Settings struct {
+	Limits      mount.Limits
+	ClusterName string
+	StorageType string
+	Audit       audit.Settings
+	// AuditTypes are the devices that this server has.
+	AuditTypes map[string]audit.Factory
+	Log        *slog.Logger
+}
+
+// Node is one server, sealed or not. All methods are safe for concurrent use.
+type Node struct {
+	raw      store.Store
+	keeper   *seal.Keeper
+	clock    *clock.Steady
+	settings Settings
+	log      *slog.Logger
+
+	// changing serialises init, unseal and seal.
+	changing sync.Mutex
+	// house is nil while sealed. Only who holds changing replaces it.
+	house atomic.Pointer[House]
+}
+
+// New makes a sealed node over raw. wrapper is nil for Shamir.
+func New(raw store.Store, wrapper seal.Wrapper, c *clock.Steady, settings Settings) *Node {
+	return &Node{
+		raw: raw, clock: c, settings: settings, log: settings.Log,
+		keeper: seal.NewKeeper(raw, c, wrapper, settings.Log.With("room", "seal")),
+	}
+}
+
+// Enter lets a request into the house; leave must be called when it is done. house is nil
+// while the server is sealed.
+func (n *Node) Enter() (house *House, leave func()) {
+	h := n.house.Load()
+	if h == nil {
+		return nil, nil
+	}
+	h.gate.RLock()
+	if h.left {
+		h.gate.RUnlock()
+		return nil, nil
+	}
+	return h, h.gate.RUnlock
+}
+
+// Sealed says whether requests are refused.
+func (n *Node) Sealed() bool { return n.house.Load() == nil }
+
+// Clock is the server's time.
+func (n *Node) Clock() clock.Clock { return n.clock }
+
+// Keeper is the keys' owner.
+func (n *Node) Keeper() *seal.Keeper { return n.keeper }
+
+// StorageType names the store to operators.
+func (n *Node) StorageType() string { return n.settings.StorageType }
+
+// Initialized is what init answers.
+type Initialized struct {
+	Shares    [][]byte
+	RootToken string
+}
+
+// Init makes the keys, the default policy, the fixed mounts and the first root token, in one
+// transaction. The server stays sealed. Contract: sys §1.
+func (n *Node) Init(ctx context.Context, req seal.InitRequest) (*Initialized, error) {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	var out Initialized
+	shares, err := n.keeper.Init(ctx, req, func(ctx context.Context, u *seal.Unlocked) error {
+		if err := n.seed(ctx, u.Store); err != nil {
+			return err
+		}
+		tokens, err := n.tokens(u, nil, nil, nil)
+		if err != nil {
+			return err
+		}
+		defer tokens.Close()
+		root, err := tokens.IssueRoot(ctx, "", nil)
+		if err != nil {
+			return err
+		}
+		out.RootToken = root.Text
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.Shares = shares
+	return &out, nil
+}
+
+// SubmitShare adds a share of the seal key; the one that completes it unseals the server.
+// origin is whose attempt it belongs to.
+func (n *Node) SubmitShare(ctx context.Context, origin string, share []byte) (seal.Status, error) {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	status, unlocked, err := n.keeper.SubmitShare(ctx, origin, share)
+	if err != nil || unlocked == nil || n.house.Load() != nil {
+		return status, err
+	}
+	if err := n.open(ctx, unlocked); err != nil {
+		return status, errors.Join(err, n.keeper.Seal(ctx))
+	}
+	return n.keeper.Status(ctx)
+}
+
+// UnsealAuto opens the server with the seal's own key, where it has one.
+func (n *Node) UnsealAuto(ctx context.Context) error {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	if n.house.Load() != nil {
+		return nil
+	}
+	unlocked, err := n.keeper.UnsealAuto(ctx)
+	if err != nil || unlocked == nil {
+		return err
+	}
+	if err := n.open(ctx, unlocked); err != nil {
+		return errors.Join(err, n.keeper.Seal(ctx))
+	}
+	return nil
+}
+
+// open builds the house and lets requests in. The caller holds changing. It reads the mount
+// table, the audit table and the time, and nothing that grows with tokens.
+func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
+	// What the house starts must outlive the request that unsealed it.
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	h, err := n.build(life, u)
+	if err != nil {
+		stop()
+		return fmt.Errorf("node: unseal: %w", err)
+	}
+	h.stop = stop
+	n.house.Store(h)
+	h.done.Go(func() { n.sweep(life, h) })
+	n.log.Info("unsealed", "cluster", h.Cluster.Name)
+	return nil
+}
+
+// Seal forgets the keys. It returns once every request in flight has ended; the caller must
+// not be one of them. A sealed server is no error.
+func (n *Node) Seal(ctx context.Context) error {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	h := n.house.Swap(nil)
+	if h == nil {
+		return n.keeper.Seal(ctx)
+	}
+	h.gate.Lock()
+	h.left = true
+	h.gate.Unlock()
+	h.stop()
+	h.done.Wait()
+	h.Mounts.Close()
+	h.Tokens.Close()
+	h.Policies.Close()
+	h.Audit.Close()
+	n.log.Info("sealed")
+	return n.keeper.Seal(ctx)
+}
+
+// Close seals the server and lets go of its data.
+func (n *Node) Close(ctx context.Context) error {
+	return errors.Join(n.Seal(ctx), n.keeper.Close(ctx), n.raw.Close())
+}
+
+// ReloadAudit has the audit devices reopen their files.
+func (n *Node) ReloadAudit(ctx context.Context) error {
+	h, leave := n.Enter()
+	if h == nil {
+		return nil
+	}
+	defer leave()
+	return h.Audit.Reload(ctx)
+}
+
+// sweepEvery paces the sweeper while nothing is due. Expiry itself does not wait for it.
+const sweepEvery = time.Second
+
+// sweep ends what is past its expiry, cleans up after what was revoked, and remembers the
+// time, until ctx ends.
+func (n *Node) sweep(ctx context.Context, h *House) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	var remembered time.Time
+	for {
+		dealt, err := h.Tokens.Sweep(ctx)
+		if err != nil && ctx.Err() == nil {
+			n.log.Error("sweeping tokens failed; it is tried again", "error", err)
+		}
+		if now := n.clock.Now(); now.Sub(remembered) >= rememberEvery {
+			if err := n.rememberTime(ctx, h.Store, now); err == nil {
+				remembered = now
+			}
+		}
+		if dealt > 0 && err == nil && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Vouch asks the login method that issued t whether it may be renewed.
+func (v *voucher) Vouch(ctx context.Context, t *token.Token, c *backend.Call) (backend.Terms, backend.Mount, error) {
+	m, ok := v.mounts.ByAccessor(t.Origin.Mount)
+	if !ok {
+		return backend.Terms{}, backend.Mount{}, backend.Invalidf("failed to renew entry: the login method is no longer mounted")
+	}
+	if !m.Enter() {
+		return backend.Terms{}, backend.Mount{}, backend.Invalidf("failed to renew entry: the login method is no longer mounted")
+	}
+	defer m.Leave()
+	method, ok := m.Backend.(backend.Renewer)
+	if !ok {
+		return backend.Terms{}, backend.Mount{}, backend.Invalidf("lease is not renewable")
+	}
+	login, err := method.RenewLogin(ctx, backend.Renewal{State: t.Origin.State, Policies: t.Policies, Metadata: t.Meta, Mount: m.Info, TLS: c.TLS})
+	if err != nil {
+		return backend.Terms{}, backend.Mount{}, err
+	}
+	return login.Terms, m.Info, nil
+}

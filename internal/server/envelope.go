@@ -1,0 +1,99 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"jeton/internal/backend"
+)
+
+// envelope is a successful answer on its way out. Contract: http §4.
+type envelope struct {
+	requestID string
+	// data is the JSON of the answer's data, nil for null.
+	data     json.RawMessage
+	leaseID  string
+	duration time.Duration
+	response *backend.Response
+	mount    string
+	// inject copies data's members to the top level.
+	inject bool
+}
+
+// encodeData is the answer's data as JSON, made once: the audit entry, the envelope and a
+// wrapped answer share it.
+func encodeData(data any) (json.RawMessage, error) {
+	switch data := data.(type) {
+	case nil:
+		return nil, nil
+	case json.RawMessage:
+		return data, nil
+	}
+	encoded, err := json.Marshal(data)
+	if err != nil {
+		return nil, fmt.Errorf("server: encode an answer of type %T: %w", data, err)
+	}
+	if string(encoded) == "null" {
+		return nil, nil
+	}
+	return encoded, nil
+}
+
+// encode writes the envelope, its members in the contract's order.
+func (e *envelope) encode() ([]byte, error) {
+	out := make([]byte, 0, 256+len(e.data)*2)
+	out = append(out, '{')
+	if e.inject && len(e.data) > 2 && e.data[0] == '{' {
+		out = append(out, e.data[1:len(e.data)-1]...)
+		out = append(out, ',')
+	}
+	out = append(out, `"request_id":"`...)
+	out = append(out, e.requestID...)
+	out = append(out, `","lease_id":`...)
+	lease, err := json.Marshal(e.leaseID)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, lease...)
+	out = append(out, `,"renewable":`...)
+	out = strconv.AppendBool(out, e.response.Secret != nil && e.response.Secret.Renewable)
+	out = append(out, `,"lease_duration":`...)
+	out = strconv.AppendInt(out, int64(e.duration/time.Second), 10)
+	out = append(out, `,"data":`...)
+	if e.data == nil {
+		out = append(out, "null"...)
+	} else {
+		out = append(out, e.data...)
+	}
+	out = append(out, `,"wrap_info":null,"warnings":`...)
+	if out, err = appendJSON(out, e.response.Warnings); err != nil {
+		return nil, err
+	}
+	out = append(out, `,"auth":`...)
+	if out, err = appendJSON(out, e.response.Auth); err != nil {
+		return nil, err
+	}
+	if e.mount != "" {
+		out = append(out, `,"mount_type":"`...)
+		out = append(out, e.mount...)
+		out = append(out, '"')
+	}
+	return append(out, "}\n"...), nil
+}
+
+func appendJSON(out []byte, v any) ([]byte, error) {
+	encoded, err := json.Marshal(v)
+	return append(out, encoded...), err
+}
+
+// wrappedEnvelope is what the client gets in place of a wrapped answer. Contract: wrapping §2.
+func wrappedEnvelope(info *backend.WrapInfo) ([]byte, error) {
+	encoded, err := json.Marshal(info)
+	if err != nil {
+		return nil, err
+	}
+	out := append([]byte(`{"request_id":"","lease_id":"","renewable":false,"lease_duration":0,"data":null,"wrap_info":`), encoded...)
+	return append(out, `,"warnings":null,"auth":null}`+"\n"...), nil
+}

@@ -1,0 +1,35 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"jeton/internal/backend"
+)
+
+// help describes a route for people. Contract: http §7.
+func help(route *backend.Route, mountPath string) *backend.Response {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s\n\n%s\n", mountPath, route.Pattern, route.Summary)
+	if route.Detail != "" {
+		fmt.Fprintf(&b, "\n%s\n", route.Detail)
+	}
+	for _, op := range []struct {
+		name     string
+		endpoint backend.Endpoint
+	}{{"read", route.Read}, {"write", route.Write}, {"patch", route.Patch}, {"delete", route.Delete}, {"list", route.List}} {
+		if !op.endpoint.Defined() {
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s\n", op.name)
+		for _, f := range op.endpoint.Fields() {
+			fmt.Fprintf(&b, "    %s (%s)\n        %s\n", f.Name, f.Kind, f.Doc)
+		}
+	}
+	body, err := json.Marshal(map[string]any{"help": b.String(), "see_also": nil})
+	if err != nil {
+		body = []byte("{}")
+	}
+	return &backend.Response{Raw: &backend.Raw{ContentType: "application/json", Body: append(body, '\n')}}
+}

@@ -1,0 +1,418 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"jeton/internal/backend"
+	"jeton/internal/mount"
+	"jeton/internal/node"
+	"jeton/internal/policy"
+	"jeton/internal/token"
+)
+
+// exchange is one request on its way through the house. Its steps run in the order that
+// serve names them; each one either adds to the exchange or ends it with an error.
+type exchange struct {
+	house   *node.House
+	request *request
+
+	mounted *mount.Mounted
+	match   backend.Match
+	// path is canonical: the ACL and the handler both get it from here.
+	path string
+
+	token    *token.Token
+	usesLeft int
+	acl      *policy.ACL
+	decision policy.Decision
+	call     *backend.Call
+
+	response *backend.Response
+	data     json.RawMessage
+	wrapped  *backend.WrapInfo
+}
+
+// reply is what goes onto the wire.
+type reply struct {
+	status      int
+	contentType string
+	body        []byte
+}
+
+// serve walks a request through the pipeline. It is the one way to a handler.
+func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
+	x := &exchange{house: h, request: req, path: req.path}
+	x.find()
+	defer x.leave()
+	err := x.admit(ctx)
+	if auditErr := s.auditRequest(ctx, x, err); auditErr != nil {
+		return s.refuse(x, auditErr)
+	}
+	if err == nil {
+		err = x.handle(ctx)
+	}
+	if err == nil {
+		err = x.finish(ctx)
+	}
+	x.afterLastUse(ctx, s)
+	if auditErr := s.auditResponse(ctx, x, err); auditErr != nil {
+		s.takeBack(ctx, x)
+		return s.refuse(x, auditErr)
+	}
+	if err != nil {
+		return s.refuse(x, err)
+	}
+	return x.reply()
+}
+
+// find looks up mount and route. A path that leads nowhere is no error yet: who may not ask
+// must not learn it.
+func (x *exchange) find() {
+	m, below, ok := x.house.Mounts.Find(x.path)
+	if !ok || !m.Enter() {
+		return
+	}
+	x.mounted = m
+	if match, ok := m.Routes.Find(x.request.operation, below); ok {
+		x.match = match
+		x.path = m.Entry.Path + match.Path
+	}
+	x.call = &backend.Call{
+		Operation: x.request.operation,
+		Path:      x.match.Path,
+		Mount:     m.Info,
+		Captures:  x.match.Captures,
+		Data:      x.request.data,
+		Presented: x.request.token,
+		RequestID: x.request.id,
+		Remote:    x.request.remote,
+		Header:    x.header,
+		TLS:       x.request.tls,
+		Wrapped:   x.request.wrapTTL > 0,
+		WrapTTL:   x.request.wrapTTL,
+	}
+}
+
+func (x *exchange) leave() {
+	if x.mounted != nil {
+		x.mounted.Leave()
+	}
+}
+
+// header hands the mount the request headers that its tuning names, and never a token.
+func (x *exchange) header(name string) string {
+	for _, allowed := range x.mounted.Entry.Tuning.PassthroughHeaders {
+		if equalHeader(allowed, name) && !carriesToken(name) {
+			return x.request.headers.Get(name)
+		}
+	}
+	return ""
+}
+
+// admit decides whether the request may go on: who asks, and may they?
+func (x *exchange) admit(ctx context.Context) error {
+	if x.match.Route != nil && x.match.Route.Precheck != nil {
+		if err := x.match.Route.Precheck(ctx, x.call); err != nil {
+			return err
+		}
+	}
+	if x.match.Route != nil && x.match.Route.Open {
+		return x.settle(ctx)
+	}
+	if err := x.authenticate(ctx); err != nil {
+		return err
+	}
+	wrapping := x.token.Wrapping()
+	if !wrapping {
+		if err := x.spend(ctx); err != nil {
+			return err
+		}
+	}
+	if err := x.authorise(ctx); err != nil {
+		return err
+	}
+	// A wrapping token that is refused keeps its one use: a mistake must not burn a secret.
+	if wrapping && (x.match.Route == nil || !x.match.Route.Consumes) {
+		if err := x.spend(ctx); err != nil {
+			return err
+		}
+	}
+	return x.endpoint()
+}
+
+// authenticate finds the caller's token. Contract: tokens §3.
+func (x *exchange) authenticate(ctx context.Context) error {
+	if x.request.token == "" {
+		return backend.Errorf(backend.Denied, "permission denied")
+	}
+	t, err := x.house.Tokens.Authenticate(ctx, x.request.token, x.request.remote.Addr())
+	if err != nil {
+		return err
+	}
+	if t.Origin.Mount != "" {
+		// A login method that is gone takes its tokens with it, before they are swept.
+		if _, ok := x.house.Mounts.ByAccessor(t.Origin.Mount); !ok {
+			return &backend.Error{Kind: backend.BadToken}
+		}
+	}
+	x.token, x.usesLeft = t, t.Uses
+	return nil
+}
+
+// spend takes one use of a use-limited token, even if the request is then refused.
+func (x *exchange) spend(ctx context.Context) error {
+	t, err := x.house.Tokens.Spend(ctx, x.token)
+	if err != nil {
+		return err
+	}
+	x.token = t
+	return nil
+}
+
+// settle tells create from update. It runs before the ACL decides.
+func (x *exchange) settle(ctx context.Context) error {
+	if x.match.Route == nil || x.call.Operation != backend.Update || x.match.Route.Exists == nil {
+		return nil
+	}
+	exists, err := x.match.Route.Exists(ctx, x.call)
+	if err == nil && !exists {
+		x.call.Operation = backend.Create
+	}
+	return err
+}
+
+// authorise asks the ACL, on the very bytes that the handler gets.
+func (x *exchange) authorise(ctx context.Context) error {
+	if err := x.settle(ctx); err != nil {
+		return err
+	}
+	operation := x.request.operation
+	if x.call != nil {
+		operation = x.call.Operation
+	}
+	var err error
+	if x.acl, err = x.house.Policies.For(ctx, x.token.Policies, x.token.Root, nil); err != nil {
+		return err
+	}
+	x.decision = x.acl.Check(policy.Request{
+		Capability: capability(operation), Path: x.path, Data: x.request.data,
+		HasBody: x.request.hasBody || len(x.request.data) > 0, WrapTTL: x.request.wrapTTL, Help: x.request.help,
+	})
+	allowed := x.decision.Allowed
+	if x.path != x.request.path && allowed {
+		// The canonical form decides; a rule that denies the form as written denies too (CVE-2026-89322).
+		allowed = !x.acl.Denies(x.request.path)
+	}
+	if x.match.Route != nil && x.match.Route.Sudo && !x.request.help {
+		allowed = allowed && x.decision.Sudo
+	}
+	if !allowed {
+		x.decision.Allowed = false
+		return &backend.Error{Kind: backend.DeniedByPolicy, Text: "permission denied"}
+	}
+	if x.call != nil {
+		x.call.Caller = x.caller()
+	}
+	return nil
+}
+
+func (x *exchange) caller() *backend.Caller {
+	return &backend.Caller{
+		Token:       x.request.token,
+		ID:          x.token.ID,
+		Accessor:    x.token.Accessor,
+		Batch:       x.token.Batch,
+		Root:        x.token.Root,
+		Sudo:        x.decision.Sudo || x.decision.Root,
+		Policies:    x.token.Policies,
+		EntityID:    x.token.EntityID,
+		DisplayName: x.token.Origin.DisplayName,
+		Access:      x.acl,
+	}
+}
+
+// endpoint says what is wrong with a path that an authorised caller asked for in vain.
+func (x *exchange) endpoint() error {
+	switch {
+	case x.mounted == nil:
+		return backend.Errorf(backend.NotFound, "no handler for route %q. route entry not found.", x.path)
+	case x.match.Route == nil:
+		return backend.Errorf(backend.UnsupportedPath, "unsupported path")
+	case x.request.help:
+		return nil
+	case !x.match.Route.Endpoint(x.call.Operation).Defined():
+		return backend.Errorf(backend.UnsupportedOperation, "unsupported operation")
+	}
+	return nil
+}
+
+// handle runs the handler, and has a token issued for a login.
+func (x *exchange) handle(ctx context.Context) error {
+	if x.request.help {
+		x.response = help(x.match.Route, x.mounted.Entry.Path)
+		return nil
+	}
+	endpoint := x.match.Route.Endpoint(x.call.Operation)
+	if !endpoint.Defined() {
+		return backend.Errorf(backend.UnsupportedOperation, "unsupported operation")
+	}
+	response, err := endpoint.Serve(ctx, x.call)
+	if err != nil {
+		return err
+	}
+	x.response = response
+	if response == nil {
+		switch x.call.Operation {
+		case backend.Read, backend.List:
+			return backend.Missing()
+		}
+		return nil
+	}
+	if response.Login != nil {
+		return x.issue(ctx)
+	}
+	return nil
+}
+
+// issue turns what a login proved into a token. The method has not minted it, and cannot.
+func (x *exchange) issue(ctx context.Context) error {
+	issued, err := x.house.Tokens.IssueLogin(ctx, x.response.Login, x.mounted.Info, x.path, "")
+	if err != nil {
+		return err
+	}
+	x.response.Warnings = append(x.response.Warnings, issued.Warnings...)
+	x.response.Auth = issued.Token.Auth(issued.Text, nil, issued.TTL)
+	return nil
+}
+
+// finish encodes the answer's data, and wraps the whole if that was asked for.
+func (x *exchange) finish(ctx context.Context) (err error) {
+	if x.response == nil {
+		return nil
+	}
+	if x.data, err = encodeData(x.response.Data); err != nil {
+		return err
+	}
+	if x.wrapped = x.response.WrapInfo; x.wrapped != nil {
+		return nil
+	}
+	ttl := x.request.wrapTTL
+	if own := x.response.WrapTTL; own > 0 && (ttl == 0 || own < ttl) {
+		ttl = own
+	}
+	if ttl == 0 || x.request.help || x.match.Route.Consumes || x.response.Status >= 400 {
+		return nil
+	}
+	inner := x.plain()
+	accessor := x.response.WrappedAccessor
+	if x.response.Auth != nil {
+		accessor = x.response.Auth.Accessor
+	}
+	x.wrapped, err = x.house.Wrap.Wrap(ctx, ttl, x.path, wrapAnswer(inner), accessor)
+	return err
+}
+
+// plain is the answer as it is without wrapping.
+func (x *exchange) plain() reply {
+	if x.response == nil {
+		return reply{status: 204}
+	}
+	status := x.response.Status
+	if status == 0 {
+		status = 200
+	}
+	if raw := x.response.Raw; raw != nil {
+		return reply{status: status, contentType: raw.ContentType, body: raw.Body}
+	}
+	if status == 204 {
+		return reply{status: status}
+	}
+	e := envelope{requestID: x.request.id, data: x.data, response: x.response, mount: x.mounted.Entry.Type,
+		duration: time.Duration(x.response.LeaseDuration), inject: x.match.Route.Inject && x.wrapped == nil}
+	body, err := e.encode()
+	if err != nil {
+		f := fail(err)
+		return reply{status: f.status, body: f.body()}
+	}
+	return reply{status: status, body: body}
+}
+
+// reply is the answer, wrapped if it was.
+func (x *exchange) reply() reply {
+	if x.wrapped == nil {
+		return x.plain()
+	}
+	body, err := wrappedEnvelope(x.wrapped)
+	if err != nil {
+		f := fail(err)
+		return reply{status: f.status, body: f.body()}
+	}
+	return reply{status: 200, body: body}
+}
+
+// afterLastUse removes a token whose last use this request has spent, and all it obtained.
+func (x *exchange) afterLastUse(ctx context.Context, s *Server) {
+	if x.token == nil || !x.token.LastUse() {
+		return
+	}
+	if err := x.house.Tokens.Revoke(context.WithoutCancel(ctx), x.token.ID, token.UsedUp, x.token.Accessor); err != nil {
+		s.log.Error("removing a used-up token failed; the sweeper will", "request", x.request.id, "error", err)
+	}
+}
+
+// takeBack undoes what a client will never hear of: a token whose making could not be
+// written to the audit log must not live.
+func (s *Server) takeBack(ctx context.Context, x *exchange) {
+	ctx = context.WithoutCancel(ctx)
+	revoke := func(id token.ID) {
+		if id == (token.ID{}) {
+			return
+		}
+		if err := x.house.Tokens.Revoke(ctx, id, token.Revoked, ""); err != nil {
+			s.log.Error("a token could not be audited and could not be revoked", "request", x.request.id, "error", err)
+		}
+	}
+	if x.response != nil && x.response.Auth != nil && x.issues() {
+		revoke(x.response.Auth.TokenID)
+	}
+	if x.wrapped != nil {
+		if t, err := x.house.Tokens.Find(ctx, x.wrapped.Token); err == nil && t != nil {
+			revoke(t.ID)
+		}
+	}
+}
+
+// issues says whether the answer's token was made by this request, rather than renewed.
+func (x *exchange) issues() bool {
+	return x.response.Login != nil || x.response.Issued
+}
+
+// refuse answers with an error, and logs what the client is not told.
+func (s *Server) refuse(x *exchange, err error) reply {
+	f := fail(err)
+	if f.status >= 500 && f.status != 503 {
+		s.log.Error("a request failed", "request", x.request.id, "path", x.path, "operation", x.request.operation.String(), "error", err)
+	}
+	return reply{status: f.status, body: f.body()}
+}
+
+// capability is the right that an operation needs.
+func capability(op backend.Operation) policy.Capability {
+	switch op {
+	case backend.Read:
+		return policy.Read
+	case backend.Create:
+		return policy.Create
+	case backend.Update:
+		return policy.Update
+	case backend.Patch:
+		return policy.Patch
+	case backend.Delete:
+		return policy.Delete
+	case backend.List:
+		return policy.List
+	}
+	return policy.Deny
+}

@@ -1,0 +1,196 @@
+// Package server owns the HTTP edge: listeners, limits, the pipeline that every request
+// walks, the envelope of answers, and the one table from error to status.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"jeton/internal/backend"
+	"jeton/internal/config"
+	"jeton/internal/node"
+	"jeton/internal/version"
+)
+
+// Server serves one node on one listener.
+type Server struct {
+	node     *node.Node
+	listener config.Listener
+	limits   limits
+	log      *slog.Logger
+	about    About
+	raw      map[string]rawHandler
+	// maxDuration bounds a request; the context of its handler ends then.
+	maxDuration time.Duration
+}
+
+// About is what the server says of itself without being asked for a token.
+type About struct {
+	APIAddress string
+	// Dev shows the development server's raw endpoints.
+	Dev bool
+}
+
+// New makes the server of one listener stanza.
+func New(n *node.Node, l config.Listener, maxDuration time.Duration, about About, log *slog.Logger) *Server {
+	s := &Server{node: n, listener: l, limits: newLimits(l.Limits), log: log, about: about, maxDuration: maxDuration}
+	if l.Limits.MaxDuration > 0 {
+		s.maxDuration = l.Limits.MaxDuration
+	}
+	s.raw = s.rawHandlers()
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), s.maxDuration)
+	defer cancel()
+	defer func() {
+		// One request's panic must not take the others with it, nor print what it was about.
+		if v := recover(); v != nil {
+			s.log.Error("a request panicked", "method", r.Method, "fault", fmt.Sprintf("%T", v), "at", faultOf())
+			s.write(w, r, s.errorReply(&backend.Error{Kind: backend.Internal}))
+		}
+	}()
+	s.write(w, r, s.route(ctx, r))
+}
+
+// route finds who answers: a raw handler, the pipeline, or nobody.
+func (s *Server) route(ctx context.Context, r *http.Request) reply {
+	path, ok := strings.CutPrefix(r.URL.Path, apiPrefix)
+	if !ok {
+		return reply{status: http.StatusNotFound, body: failure{}.body()}
+	}
+	if h, ok := s.raw[path]; ok {
+		return h(ctx, r)
+	}
+	if s.node.Sealed() {
+		return s.errorReply(errSealed)
+	}
+	req, err := s.read(r)
+	if err != nil {
+		return s.errorReply(err)
+	}
+	house, leave := s.node.Enter()
+	if house == nil {
+		return s.errorReply(errSealed)
+	}
+	defer leave()
+	return s.serve(ctx, house, req)
+}
+
+var errSealed = &backend.Error{Kind: backend.Sealed}
+
+func (s *Server) errorReply(err error) reply {
+	f := fail(err)
+	if f.status == http.StatusInternalServerError {
+		s.log.Error("a request failed", "error", err)
+	}
+	return reply{status: f.status, body: f.body()}
+}
+
+// write puts an answer onto the wire. Contract: http §1.2, sys §0.4.
+func (s *Server) write(w http.ResponseWriter, r *http.Request, out reply) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+	h.Set("Content-Type", "application/json")
+	if out.contentType != "" {
+		h.Set("Content-Type", out.contentType)
+	}
+	if ns := r.Header.Get("X-Vault-Namespace"); ns != "" {
+		h.Set("X-Vault-Namespace", ns)
+	}
+	s.operatorHeaders(h, out.status)
+	w.WriteHeader(out.status)
+	if r.Method != http.MethodHead && len(out.body) > 0 {
+		// The client may be gone; there is nobody left to tell.
+		_, _ = w.Write(out.body)
+	}
+}
+
+// operatorHeaders adds those that the configuration names for a status, the most specific
+// last. Contract: config §3 custom_response_headers.
+func (s *Server) operatorHeaders(h http.Header, status int) {
+	for _, scope := range []string{"default", fmt.Sprintf("%dxx", status/100), fmt.Sprintf("%d", status)} {
+		for name, values := range s.listener.Headers[scope] {
+			h.Set(name, strings.Join(values, "; "))
+		}
+	}
+}
+
+// Running is a server that accepts connections.
+type Running struct {
+	// Address is where it listens; the port is known even if the configuration left it open.
+	Address net.Addr
+	http    *http.Server
+	tls     *certificates
+	served  sync.WaitGroup
+	failed  chan error
+}
+
+// Listen opens the listener and serves until Stop.
+func (s *Server) Listen() (*Running, error) {
+	l, certs, err := open(s.listener)
+	if err != nil {
+		return nil, err
+	}
+	t := s.listener.Timeouts
+	run := &Running{Address: l.Addr(), tls: certs, failed: make(chan error, 1), http: &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: t.ReadHeader,
+		ReadTimeout:       t.Read,
+		WriteTimeout:      t.Write,
+		IdleTimeout:       t.Idle,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Protocols:         protocols(),
+	}}
+	run.served.Go(func() {
+		if err := run.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			run.failed <- err
+		}
+	})
+	return run, nil
+}
+
+func protocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	return p
+}
+
+// Failed delivers the error of a listener that stopped by itself.
+func (r *Running) Failed() <-chan error { return r.failed }
+
+// Reload reads the certificate again. On an error the old one goes on serving.
+func (r *Running) Reload() error {
+	if r.tls == nil {
+		return nil
+	}
+	return r.tls.reload()
+}
+
+// Stop takes no more connections and waits, as long as ctx allows, for the requests in flight.
+func (r *Running) Stop(ctx context.Context) error {
+	err := r.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, r.http.Close())
+	}
+	r.served.Wait()
+	return err
+}
+
+// versionText is what health and seal-status report.
+func versionText() string { return version.API }
+
+// buildDate is what seal-status reports.
+func buildDate() string { return version.BuildDate() }

@@ -1,0 +1,50 @@
+// Package sys owns the paths below sys/ that need a token or at least an open seal: thin
+// handlers over the rooms that own what they show and change. Contract: sys.
+package sys
+
+import (
+	"slices"
+	"strings"
+
+	"jeton/internal/acl"
+	"jeton/internal/audit"
+	"jeton/internal/backend"
+	"jeton/internal/clock"
+	"jeton/internal/mount"
+	"jeton/internal/seal"
+	"jeton/internal/token"
+	"jeton/internal/wrap"
+)
+
+// Rooms are the owners that sys speaks for. node fills it in before the first request.
+type Rooms struct {
+	Mounts   *mount.Table
+	Tokens   *token.Store
+	Policies *acl.Store
+	Audit    *audit.Broker
+	Wrap     *wrap.Store
+	Keeper   *seal.Keeper
+	Clock    clock.Clock
+}
+
+// System is the backend at sys/.
+type System struct {
+	*Rooms
+	moves moves
+}
+
+// New serves sys/ over the rooms.
+func New(rooms *Rooms) *System { return &System{Rooms: rooms} }
+
+// Routes are all paths below sys/ but the raw ones, which the server has.
+func (s *System) Routes() []backend.Route {
+	return slices.Concat(
+		s.mountRoutes(), s.authRoutes(), s.remountRoutes(), s.policyRoutes(), s.capabilityRoutes(),
+		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.uiRoutes(),
+	)
+}
+
+// mountPath is a path as mounts have it: one slash at its end, none at its start.
+func mountPath(path string) string {
+	return strings.Trim(path, "/") + "/"
+}
