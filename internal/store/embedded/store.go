@@ -278,7 +278,10 @@ func (s *Store) Close() error {
 		s.logger.Error("store: closed without its engine, which broke off in the middle of a commit")
 		err = s.lock.Close() // on behalf of the engine, which has a share in it
 	} else {
-		err = s.db.Close()
+		if !failed && s.db.Metrics().WAL.Size > replayBytes {
+			err = s.db.Flush() // so that the next Open has nothing to replay
+		}
+		err = errors.Join(err, s.db.Close())
 	}
 	err = errors.Join(err, s.lock.Close())
 	if err != nil && !failed {
