@@ -85,23 +85,6 @@ func (b *Broker) readTable(ctx context.Context) (devices []*enabled, headers map
 	return devices, headers, err
 }
 
-// configuredSalt is the salt of a configured device, made when it is first seen.
-func configuredSalt(tx store.Tx, path string) (string, error) {
-	r, err := record.Get[saltRecord](tx, configuredKey(path))
-	if err != nil || r != nil {
-		return saltOf(r), err
-	}
-	r = &saltRecord{Salt: uuid.NewString()}
-	return r.Salt, record.Put(tx, configuredKey(path), r)
-}
-
-func saltOf(r *saltRecord) string {
-	if r == nil {
-		return ""
-	}
-	return r.Salt
-}
-
 // openStored gives a device of the table its outlet, and says whether the device is open.
 func (b *Broker) openStored(ctx context.Context, d *enabled) bool {
 	f, err := d.spec.format(d.salt, b.settings.AllowPrefix || d.configured)
