@@ -114,7 +114,8 @@ type Attempt struct {
 }
 
 // Begin waits for a slot for alias, a canonical name. It must come before the password is
-// compared, and before Check.
+// compared, and before Check. Its errors are ctx's, and Denied for who is locked in memory
+// because the lock could not be written.
 func (l *Lockout) Begin(ctx context.Context, alias string) (*Attempt, error) {
 	for {
 		a, wait, err := l.take(alias)

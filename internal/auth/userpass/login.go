@@ -38,7 +38,7 @@ func (m *Method) login(ctx context.Context, c *backend.Call, req *loginRequest) 
 		if err = attempt.Check(r); err != nil {
 			return err
 		}
-		if target, err = work(r); err != nil {
+		if target, err = m.work(r); err != nil {
 			return err
 		}
 		user, err = getUser(r, name)

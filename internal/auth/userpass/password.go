@@ -13,8 +13,8 @@ import (
 
 // The work of bcrypt doubles with each step of its cost.
 const (
-	// cost is that of the hashes made here.
-	cost = bcrypt.DefaultCost
+	// defaultCost is that of the hashes made here.
+	defaultCost = bcrypt.DefaultCost
 	// An imported hash is neither so cheap that it is guessed nor so dear that logging
 	// in with it keeps the machine busy.
 	lowestCost, highestCost = 5, 12
@@ -64,9 +64,9 @@ type credentials struct {
 	PasswordHash string `json:"password_hash" doc:"A bcrypt hash of the password, in its place."`
 }
 
-// hash makes the hash to store; nil when there are no credentials. It is slow and must not
-// run in a transaction. Contract: auth-methods §3.
-func (c *credentials) hash() ([]byte, error) {
+// hash makes the hash to store, at that cost if it is ours; nil when there are no credentials.
+// It is slow and must not run in a transaction. Contract: auth-methods §3.
+func (c *credentials) hash(cost int) ([]byte, error) {
 	switch {
 	case c.Password != "" && c.PasswordHash != "":
 		return nil, backend.Invalidf("only one of password or password_hash may be provided")

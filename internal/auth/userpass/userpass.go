@@ -21,6 +21,8 @@ type Method struct {
 	area    *store.Area
 	clock   clock.Clock
 	lockout *auth.Lockout
+	// cost is bcrypt's, for the hashes made here; no login works less.
+	cost int
 }
 
 var (
@@ -30,11 +32,16 @@ var (
 )
 
 // New opens the method that lives in env.Area.
-func New(_ context.Context, env backend.Env) (backend.Backend, error) {
-	return &Method{
-		area: env.Area, clock: env.Clock,
-		lockout: auth.NewLockout(auth.DefaultLockout(), env.Area, env.Clock),
-	}, nil
+func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
+	return AtCost(defaultCost)(ctx, env)
+}
+
+// AtCost is New with another cost of bcrypt: the time of a login doubles with each step.
+func AtCost(cost int) backend.Factory {
+	return func(_ context.Context, env backend.Env) (backend.Backend, error) {
+		lockout := auth.NewLockout(auth.DefaultLockout(), env.Area, env.Clock)
+		return &Method{area: env.Area, clock: env.Clock, lockout: lockout, cost: cost}, nil
+	}
 }
 
 // Lockout is what stops guessing here, to be configured by the mount's tuning.
@@ -107,7 +114,7 @@ func getUser(r store.Reader, name string) (*userRecord, error) {
 }
 
 // putUser judges the user whole and writes it.
-func putUser(tx store.Tx, name string, u *userRecord) error {
+func (m *Method) putUser(tx store.Tx, name string, u *userRecord) error {
 	if err := u.Validate(); err != nil {
 		return err
 	}
@@ -115,7 +122,7 @@ func putUser(tx store.Tx, name string, u *userRecord) error {
 	if err != nil {
 		return err
 	}
-	known, err := work(tx)
+	known, err := m.work(tx)
 	if err != nil {
 		return err
 	}
@@ -128,15 +135,15 @@ func putUser(tx store.Tx, name string, u *userRecord) error {
 }
 
 // work is the cost at which every login of the mount works, see verify.
-func work(r store.Reader) (int, error) {
+func (m *Method) work(r store.Reader) (int, error) {
 	b, err := r.Get(workKey)
 	if isNotFound(err) {
-		return cost, nil
+		return m.cost, nil
 	}
 	if err != nil || len(b) != 1 {
-		return cost, err
+		return m.cost, err
 	}
-	return max(cost, int(b[0])), nil
+	return max(m.cost, int(b[0])), nil
 }
 
 // named carries the capture of every path below users/ and login/.
@@ -170,7 +177,7 @@ func (m *Method) user(ctx context.Context, name string) (*userRecord, error) {
 
 // write creates or updates a user; an update without a password keeps the old one.
 func (m *Method) write(ctx context.Context, c *backend.Call, req *userRequest) (*backend.None, error) {
-	hash, err := req.hash()
+	hash, err := req.hash(m.cost)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +206,7 @@ func (m *Method) write(ctx context.Context, c *backend.Call, req *userRequest) (
 		if err := u.Apply(req.TokenParams, old); err != nil {
 			return err
 		}
-		return putUser(tx, req.Username, u)
+		return m.putUser(tx, req.Username, u)
 	})
 }
 
@@ -242,7 +249,7 @@ type passwordRequest struct {
 }
 
 func (m *Method) setPassword(ctx context.Context, _ *backend.Call, req *passwordRequest) (*backend.None, error) {
-	hash, err := req.hash()
+	hash, err := req.hash(m.cost)
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +290,7 @@ func (m *Method) change(ctx context.Context, name string, change func(*userRecor
 		if err := change(u); err != nil {
 			return err
 		}
-		return putUser(tx, name, u)
+		return m.putUser(tx, name, u)
 	})
 }
 

@@ -1,6 +1,7 @@
 package userpass_test
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -13,9 +14,13 @@ import (
 	"jeton/internal/auth/authtest"
 	"jeton/internal/auth/userpass"
 	"jeton/internal/backend"
+	"jeton/internal/store"
 )
 
 type object = map[string]any
+
+// quick is the method with hashes so cheap that tests are fast.
+var quick = userpass.AtCost(5)
 
 // cheap is a hash of password at the lowest cost that can be imported, so that tests are fast.
 func cheap(t *testing.T, password string) string {
@@ -55,7 +60,7 @@ func locked(t *testing.T, b *authtest.Bench, name, password string) {
 
 // Contract: auth-methods §3, "create Bob/login bob OK", metadata, alias, display name.
 func TestCreateBobLoginBob(t *testing.T) {
-	b := authtest.New(t, userpass.New)
+	b := authtest.New(t, quick)
 	b.Must(t, backend.Update, "users/Bob", object{"password": "correct horse", "token_policies": "a,b", "token_ttl": "1h"})
 	l := mustLogin(t, b, "bob", "correct horse")
 	if l.DisplayName != "bob" || l.Alias.Name != "bob" || l.Metadata["username"] != "bob" || len(l.Metadata) != 1 {
@@ -114,7 +119,7 @@ func TestCredentials(t *testing.T) {
 
 // Contract: auth-methods §3 [!], `users/BOB/password`: new works, old fails, no ghost.
 func TestPasswordAndPoliciesInMixedCase(t *testing.T) {
-	b := authtest.New(t, userpass.New)
+	b := authtest.New(t, quick)
 	b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "old"), "policies": "a"})
 	b.Must(t, backend.Update, "users/BOB/password", object{"password_hash": cheap(t, "new")})
 	mustLogin(t, b, "bob", "new")
@@ -130,7 +135,7 @@ func TestPasswordAndPoliciesInMixedCase(t *testing.T) {
 
 // Contract: auth-methods §3, read-back: token_* and old names, never the hash.
 func TestRead(t *testing.T) {
-	b := authtest.New(t, userpass.New)
+	b := authtest.New(t, quick)
 	if b.Must(t, backend.Read, "users/bob", nil) != nil {
 		t.Error("a user who is not there can be read")
 	}
@@ -166,7 +171,7 @@ func TestUpdateKeepsPassword(t *testing.T) {
 
 // Contract: auth-methods §3, token_bound_cidrs are checked after the password.
 func TestBoundCIDRs(t *testing.T) {
-	b := authtest.New(t, userpass.New)
+	b := authtest.New(t, quick)
 	b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw"), "token_bound_cidrs": "10.0.0.0/8"})
 	refused(t, b, "bob", "wrong")
 	_, err := login(t, b, "bob", "pw")
@@ -179,7 +184,7 @@ func TestBoundCIDRs(t *testing.T) {
 
 // Contract: auth-methods §1.3 and §3, the rows about renewal.
 func TestRenewal(t *testing.T) {
-	b := authtest.New(t, userpass.New)
+	b := authtest.New(t, quick)
 	create := func() {
 		b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw"), "token_policies": "b,A", "token_ttl": 60})
 	}
@@ -222,7 +227,7 @@ func TestChangedDuringLogin(t *testing.T) {
 		{"new password", backend.Update, "users/bob/password", object{"password_hash": cheap(t, "other")}},
 	} {
 		t.Run(change.name, func(t *testing.T) {
-			b := authtest.New(t, userpass.New)
+			b := authtest.New(t, quick)
 			b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw")})
 			response, err := b.Do(t.Context(), backend.Update, "login/bob", object{"password": "pw"})
 			if err != nil {
@@ -238,7 +243,7 @@ func TestChangedDuringLogin(t *testing.T) {
 // CVE-2026-89322: no route takes a name as it is written, so that the policies judge the
 // very name that is looked up.
 func TestRoutesFoldNames(t *testing.T) {
-	b := authtest.New(t, userpass.New)
+	b := authtest.New(t, quick)
 	for _, route := range b.Backend.Routes() {
 		if strings.Contains(route.Pattern, "{username}") {
 			t.Errorf("%s takes a name as it is written", route.Pattern)
@@ -275,6 +280,23 @@ func TestErrorsRepeatNoSecret(t *testing.T) {
 	}
 }
 
+// The factory that the node mounts makes hashes at bcrypt's usual cost.
+func TestDefaultCost(t *testing.T) {
+	b := authtest.New(t, userpass.New)
+	b.Must(t, backend.Update, "users/bob", object{"password": "pw"})
+	mustLogin(t, b, "bob", "pw")
+	err := b.Area.View(t.Context(), func(r store.Reader) error {
+		value, err := r.Get([]byte("user/bob"))
+		if !bytes.Contains(value, []byte("$2a$10$")) {
+			t.Error("the hash is not of cost 10")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A password that is too long for bcrypt is a wrong one at login, for whomever.
 func TestOverlongPasswordAtLogin(t *testing.T) {
 	b := withBob(t)
@@ -290,7 +312,7 @@ func TestDearHash(t *testing.T) {
 	if n := b.Stored(t, "work"); n != 0 {
 		t.Error("a cheap hash raised the work")
 	}
-	dear, err := bcrypt.GenerateFromPassword([]byte("pw"), 11)
+	dear, err := bcrypt.GenerateFromPassword([]byte("pw"), 6)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +344,7 @@ func TestWritesThatLostARace(t *testing.T) {
 // withBob mounts userpass with a user bob, whose password is pw.
 func withBob(t *testing.T) *authtest.Bench {
 	t.Helper()
-	b := authtest.New(t, userpass.New)
+	b := authtest.New(t, quick)
 	b.Must(t, backend.Update, "users/bob", object{"password_hash": cheap(t, "pw")})
 	return b
 }
@@ -378,7 +400,7 @@ func TestLockout(t *testing.T) {
 		mustLogin(t, b, "bob", "pw")
 	})
 	t.Run("unknown user never locks", func(t *testing.T) {
-		b := authtest.New(t, userpass.New)
+		b := authtest.New(t, quick)
 		for range 7 {
 			refused(t, b, "bob", "wrong")
 		}
