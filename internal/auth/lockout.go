@@ -57,6 +57,8 @@ type Lockout struct {
 		config LockoutConfig
 		// users has those with failures or with attempts under way, nobody else.
 		users map[string]*attempts
+		// pruneAt is the number of users at which prune looks for forgotten ones.
+		pruneAt int
 	}
 }
 
@@ -91,6 +93,7 @@ func NewLockout(config LockoutConfig, area *store.Area, clock clock.Clock) *Lock
 	l := &Lockout{area: area, clock: clock}
 	l.mu.config = config
 	l.mu.users = map[string]*attempts{}
+	l.mu.pruneAt = pruneAbove
 	return l
 }
 
@@ -158,13 +161,14 @@ func (l *Lockout) take(alias string) (*Attempt, <-chan struct{}, error) {
 	return &Attempt{lockout: l, alias: alias, user: user}, nil, nil
 }
 
-// pruneAbove is the number of users with recent failures above which forgotten ones are looked for.
+// pruneAbove is the number of users below which prune does not look.
 const pruneAbove = 1024
 
-// prune drops failures that no longer count, so that memory is bounded by the failures of the
-// last CounterReset. REQUIRES: l.mu held.
+// prune drops failures that no longer count, so that memory is bounded by twice the failures
+// of one CounterReset. It looks again when the number has doubled: strangers who make up
+// names must not have all users looked through each time. REQUIRES: l.mu held.
 func (l *Lockout) prune() {
-	if len(l.mu.users) < pruneAbove {
+	if len(l.mu.users) < l.mu.pruneAt {
 		return
 	}
 	now := l.clock.Now()
@@ -173,6 +177,7 @@ func (l *Lockout) prune() {
 			delete(l.mu.users, alias)
 		}
 	}
+	l.mu.pruneAt = max(pruneAbove, 2*len(l.mu.users))
 }
 
 // Check says whether the alias is locked in r, a state of the area; the error is then the
