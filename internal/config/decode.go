@@ -52,7 +52,13 @@ func (s scope) key(name string) string {
 	return s.path + "." + name
 }
 
+// maxProblems is how many mistakes are listed: who has made as many has given the wrong file.
+const maxProblems = 50
+
 func (s scope) fail(at position, key, reason string) {
+	if len(s.d.problems) == maxProblems {
+		return
+	}
 	s.d.problems = append(s.d.problems, &Error{
 		File: at.file, Line: at.line, Column: at.column, Key: s.key(key), Reason: s.preface + reason,
 	})
@@ -72,6 +78,9 @@ func (s scope) below(path string) scope {
 func decode[T any](s scope, dst *T, o *object, g grammar[T]) {
 	seen := make(map[string]bool, len(o.entries))
 	for _, e := range o.entries {
+		if len(s.d.problems) == maxProblems {
+			return
+		}
 		name := strings.ToLower(e.key)
 		set, known := g.keys[name]
 		switch {
@@ -85,6 +94,8 @@ func decode[T any](s scope, dst *T, o *object, g grammar[T]) {
 			}
 			if err := set(s, dst, e); err != nil {
 				s.fail(e.pos, name, err.Error())
+			} else {
+				s.checkServed(e, name)
 			}
 		case g.ignored[name] != "":
 			s.warn(e.pos, name, "%s has no effect here: %s", s.key(name), g.ignored[name])

@@ -431,6 +431,22 @@ func TestSocketAddressTemplate(t *testing.T) {
 	}
 }
 
+// TestManyMistakes: a file of nothing but mistakes is answered quickly and briefly.
+func TestManyMistakes(t *testing.T) {
+	var text strings.Builder
+	for i := 0; text.Len() < maxFileSize-100; i++ {
+		fmt.Fprintf(&text, "lis%dener = 1\n", i)
+	}
+	_, err := Parse("c.hcl", []byte(text.String()), Options{})
+	var all Errors
+	if !errors.As(err, &all) || len(all) != maxProblems {
+		t.Errorf("%d errors listed, want %d", len(all), maxProblems)
+	}
+	if _, err := Parse("c.hcl", []byte(text.String()+text.String()), Options{}); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
+		t.Error("a file of two megabytes is read")
+	}
+}
+
 // FuzzParse: no input may panic, hang or grow beyond its size; what is refused says where.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/golden/*")
