@@ -153,7 +153,7 @@ func (l *line) request(r *RequestPart, a *Auth, inClear []string, headers *heade
 	l.str("id", "root")
 	l.close()
 	l.str("path", r.Path)
-	if err := l.data("data", r.Data, inClear, false); err != nil {
+	if err := l.requestData(r.Data, inClear); err != nil {
 		return err
 	}
 	l.flag("policy_override", r.PolicyOverride)
@@ -183,7 +183,7 @@ func (l *line) response(r *ResponsePart, inClear []string, elide bool) error {
 	}
 	if r.Raw != nil {
 		l.rawBody(r.Raw)
-	} else if err := l.data("data", r.Data, inClear, elide); err != nil {
+	} else if err := l.responseData(r.Data, inClear, elide); err != nil {
 		return err
 	}
 	l.strs("warnings", r.Warnings)

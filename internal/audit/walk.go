@@ -17,6 +17,15 @@ var errData = errors.New("audit: data is not valid JSON")
 // limit for requests is far below it.
 const maxDepth = 1000
 
+// maxStrings bounds how many strings the data of a request may hold. A hash is 76 characters, so
+// that a body of empty strings would grow by a factor of 25, and each costs a quarter of a
+// microsecond; the entries of refused requests are written too, so that anyone could ask for it
+// (CVE-2025-6203). Answers are the server's own and are not bounded: a list may be long.
+const maxStrings = 1 << 18
+
+// errStrings says that a request holds more strings than maxStrings.
+var errStrings = errors.New("audit: request data holds too many values")
+
 // walk copies one JSON value into a line and hashes its strings on the way: every string at any
 // depth, but for timestamps and for strings whose nearest enclosing key is one of clearKeys.
 // Whatever is not JSON fails the line, since half-understood bytes cannot be hashed and must not
@@ -32,17 +41,29 @@ type walk struct {
 	clearKeys []string
 	// elide replaces the top-level keys and key_info by their sizes.
 	elide bool
+	// sizing: the value at the cursor is only counted, and its strings need not be hashed.
+	sizing bool
+	// budget is how many strings may still come; below zero is no bound.
+	budget int
 }
 
-// data writes src as the member name; null and an empty object are left out.
-func (l *line) data(name string, src []byte, clearKeys []string, elide bool) error {
-	if len(src) == 0 {
+// requestData writes the data of a request, responseData that of an answer. Nothing, null and an
+// empty object are left out.
+func (l *line) requestData(src []byte, clearKeys []string) error {
+	return l.data(walk{l: l, src: src, clearKeys: clearKeys, budget: maxStrings})
+}
+
+func (l *line) responseData(src []byte, clearKeys []string, elide bool) error {
+	return l.data(walk{l: l, src: src, clearKeys: clearKeys, elide: elide, budget: -1})
+}
+
+func (l *line) data(w walk) error {
+	if len(w.src) == 0 {
 		return nil
 	}
 	start := len(l.buf)
-	l.key(name)
+	l.key("data")
 	from := len(l.buf)
-	w := walk{l: l, src: src, clearKeys: clearKeys, elide: elide}
 	if err := w.whole(); err != nil {
 		return err
 	}
@@ -190,12 +211,15 @@ func (w *walk) size() error {
 	start := len(w.l.buf)
 	var n int
 	var err error
+	w.sizing = true
+	defer func() { w.sizing = false }()
 	switch {
 	case w.at < len(w.src) && w.src[w.at] == '[':
 		n, err = w.array(false)
 	case w.at < len(w.src) && w.src[w.at] == '{':
 		n, err = w.object()
 	default:
+		w.sizing = false
 		return w.value(false)
 	}
 	w.l.buf = strconv.AppendInt(w.l.buf[:start], int64(n), 10)
@@ -230,9 +254,13 @@ func (w *walk) array(inClear bool) (n int, err error) {
 // text copies the string at the cursor, hashed unless it is exempt.
 func (w *walk) text(inClear bool) error {
 	raw, plain, err := w.scan()
-	if err != nil {
+	if err != nil || w.sizing {
 		return err
 	}
+	if w.budget == 0 {
+		return errStrings
+	}
+	w.budget--
 	value := raw
 	if !plain {
 		w.l.text = unescape(w.l.text[:0], raw)

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"reflect"
 	"regexp"
@@ -60,12 +61,12 @@ func decode(data []byte) (any, error) {
 }
 
 // walked is what the walk makes of data, as a member of an object.
-func walked(t testing.TB, f *format, data []byte, exempt []string, elide bool) (any, error) {
+func walked(t testing.TB, f *format, data []byte, exempt []string) (any, error) {
 	t.Helper()
 	l := newLine(f)
 	l.reset()
 	l.buf = append(l.buf, '{')
-	if err := l.data("data", data, exempt, elide); err != nil {
+	if err := l.requestData(data, exempt); err != nil {
 		return nil, err
 	}
 	l.close()
@@ -99,7 +100,7 @@ func FuzzWalkAgreesWithReference(f *testing.F) {
 	format := &format{salt: testSalt, hashAccessors: true}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in, refErr := decode(data)
-		out, err := walked(t, format, data, exempt, false)
+		out, err := walked(t, format, data, exempt)
 		if len(bytes.TrimSpace(data)) == 0 {
 			return // No data at all is no member.
 		}
@@ -123,10 +124,10 @@ func TestWalkDepthIsBounded(t *testing.T) {
 		return []byte(strings.Repeat("[", n) + strings.Repeat("]", n))
 	}
 	f := &format{salt: testSalt}
-	if _, err := walked(t, f, deep(maxDepth), nil, false); err != nil {
+	if _, err := walked(t, f, deep(maxDepth), nil); err != nil {
 		t.Errorf("depth %d: %v", maxDepth, err)
 	}
-	if _, err := walked(t, f, deep(maxDepth+1), nil, false); err == nil {
+	if _, err := walked(t, f, deep(maxDepth+1), nil); err == nil {
 		t.Errorf("depth %d was walked", maxDepth+1)
 	}
 }
@@ -157,4 +158,28 @@ func FuzzAppendString(f *testing.F) {
 			t.Fatalf("%q became %q, want %q", s, got, want)
 		}
 	})
+}
+
+// CVE-2025-6203: a small body must not make a huge line.
+func TestCVE20256203StringsOfARequestAreBounded(t *testing.T) {
+	list := func(n int) []byte { return []byte("[" + strings.Repeat(`"",`, n-1) + `""]`) }
+	f := &format{salt: testSalt}
+	if _, err := walked(t, f, list(maxStrings), nil); err != nil {
+		t.Errorf("%d strings: %v", maxStrings, err)
+	}
+	if _, err := walked(t, f, list(maxStrings+1), nil); !errors.Is(err, errStrings) {
+		t.Errorf("%d strings: %v", maxStrings+1, err)
+	}
+	for _, elide := range []bool{false, true} {
+		l := newLine(f)
+		l.reset()
+		l.buf = append(l.buf, '{')
+		data := append(append([]byte(`{"keys":`), list(maxStrings+1)...), '}')
+		if err := l.responseData(data, nil, elide); err != nil {
+			t.Errorf("an answer, elided %v: %v", elide, err)
+		}
+		if elide && cap(l.buf) > 4*maxStrings {
+			t.Errorf("counting took %d bytes", cap(l.buf))
+		}
+	}
 }
