@@ -56,7 +56,7 @@ func TestRulesBite(t *testing.T) {
 		{"method to method", "internal/auth/ldap/a.go", `package ldap; import _ "jeton/internal/auth/userpass"`, "arrow"},
 		{"method to server", "internal/auth/ldap/a.go", `package ldap; import _ "jeton/internal/server"`, "arrow"},
 		{"which store", "internal/token/a.go", `package token; import _ "jeton/internal/store/embedded"`, "arrow"},
-		{"node says which store", "internal/node/a.go", `package node; import _ "jeton/internal/store/embedded"`, ""},
+		{"the daemon says which store", "internal/daemon/a.go", `package daemon; import _ "jeton/internal/store/embedded"`, ""},
 		{"test package in code", "internal/node/a.go", `package node; import _ "jeton/internal/store/storetest"`, "arrow"},
 		{"a test may", "internal/token/a_test.go", `package token; import _ "jeton/internal/node"`, ""},
 		{"no room", "internal/attic/a.go", `package attic`, "arrow"},

@@ -45,6 +45,7 @@ func floors() [][]string {
 		{"internal/node"},
 		{"internal/server"},
 		{"internal/cli"},
+		{"internal/daemon"},
 		{"cmd"},
 	}
 }
@@ -114,8 +115,8 @@ func wrongArrow(from string, fromFloor int, to string) string {
 		return ""
 	case floor >= fromFloor:
 		return "imports " + to + ", which is not below it"
-	case strings.HasPrefix(to, "internal/store/") && from != "internal/node" && from != "internal/cli":
-		return "imports " + to + ": which store there is, node decides"
+	case strings.HasPrefix(to, "internal/store/") && from != "internal/daemon":
+		return "imports " + to + ": which store there is, the daemon decides"
 	}
 	return ""
 }
