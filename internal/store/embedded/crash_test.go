@@ -73,7 +73,9 @@ func (l *ledger) check(t *testing.T, s store.Store, atLeast uint64) {
 		}
 		for _, k := range ledgerKeys {
 			next := uint64(1)
-			err := r.Scan(store.PrefixRange([]byte(k+"/")), func(key, _ []byte) (bool, error) {
+			rng := store.PrefixRange([]byte(k + "/"))
+			rng.KeysOnly = true
+			err := r.Scan(rng, func(key, _ []byte) (bool, error) {
 				if want := fmt.Sprintf("%s/%016d", k, next); string(key) != want {
 					return false, fmt.Errorf("found %s, want %s", key, want)
 				}
@@ -137,34 +139,40 @@ func (l *ledger) writeUntil(t *testing.T, s store.Store, stop <-chan struct{}) {
 	wg.Wait()
 }
 
-// crashes opens the store on fs and takes clones of fs as a power cut would leave it while
-// writers are busy. Each must hold what was acknowledged before. It returns the last of them,
-// and the ledger of that history: what was acknowledged later never was.
-func (l *ledger) crashes(t *testing.T, fs *vfs.MemFS, cfg vfs.CrashCloneCfg) (*vfs.MemFS, *ledger) {
-	s := openOn(t, fs)
-	l.check(t, s, l.highest())
+// crash lets writers work on s, which is on fs, and returns fs as a power cut would leave it in
+// the midst of that, with what had been acknowledged before.
+func (l *ledger) crash(t *testing.T, s store.Store, fs *vfs.MemFS, cfg vfs.CrashCloneCfg) (survivor *vfs.MemFS, promised uint64) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
 		l.writeUntil(t, s, stop)
 	}()
+	afterCommits(s, 1+cfg.RNG.IntN(60)) // and before the sync of the last of them
+	promised = l.highest()
+	survivor = fs.CrashClone(cfg)
+	close(stop)
+	<-stopped
+	return survivor, promised
+}
+
+// generation opens the store on fs and has the power cut several times. What is left each time
+// must hold what had been acknowledged. It returns the last of that, and the ledger of that
+// history: what was acknowledged later never was.
+func (l *ledger) generation(t *testing.T, fs *vfs.MemFS, cfg vfs.CrashCloneCfg) (*vfs.MemFS, *ledger) {
+	const cuts = 3
+	s := openOn(t, fs)
 	defer func() {
-		close(stop)
-		<-stopped
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	const clones = 3
+	l.check(t, s, l.highest())
 	var (
 		survivor *vfs.MemFS
 		promised uint64
 	)
-	for range clones {
-		// Somewhere between a commit and its sync.
-		afterCommits(s, 1+cfg.RNG.IntN(60))
-		promised = l.highest()
-		survivor = fs.CrashClone(cfg)
+	for range cuts {
+		survivor, promised = l.crash(t, s, fs, cfg)
 		recovered := openOn(t, survivor.CrashClone(vfs.CrashCloneCfg{}))
 		l.check(t, recovered, promised)
 		if err := recovered.Close(); err != nil {
@@ -180,13 +188,13 @@ func (l *ledger) crashes(t *testing.T, fs *vfs.MemFS, cfg vfs.CrashCloneCfg) (*v
 // Power fails at any moment under concurrent commits, and keeps some of what was not synced.
 // What comes back holds every acknowledged commit, none by half, none out of order; and goes on.
 func TestCrash(t *testing.T) {
-	const generations = 5
+	const generations = 6
 	for _, percent := range []int{0, 10, 50, 90, 100} {
 		t.Run(fmt.Sprintf("%d%% of unsynced data kept", percent), func(t *testing.T) {
 			cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(uint64(percent), 7))}
 			fs, l := vfs.NewCrashableMem(), &ledger{}
 			for range generations {
-				fs, l = l.crashes(t, fs, cfg)
+				fs, l = l.generation(t, fs, cfg)
 			}
 			last := openOn(t, fs)
 			defer last.Close()

@@ -2,10 +2,13 @@ package embedded
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"jeton/internal/store"
 )
@@ -78,4 +81,101 @@ func TestEngineFatal(t *testing.T) {
 		}
 	}()
 	engineLogger{s}.Fatalf("file %d is missing", 7)
+}
+
+// Views share a snapshot, and none outlives the commit that makes it old: it would hold back
+// compactions.
+func TestSnapshotsAreRetired(t *testing.T) {
+	s, err := OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	count := func(when string, want int) {
+		t.Helper()
+		if got := s.db.Metrics().Snapshots.Count; got != want {
+			t.Errorf("%d snapshots %s, want %d", got, when, want)
+		}
+	}
+	commit := func() {
+		t.Helper()
+		if err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Put([]byte("k"), nil) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	view := func(fn func()) {
+		t.Helper()
+		if err := s.View(t.Context(), func(store.Reader) error { fn(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count("of a new store", 0)
+	view(func() {
+		view(func() { count("in two Views", 1) })
+		commit()
+		count("in a View while its state has become old", 1)
+		view(func() { count("in a View of each state", 2) })
+	})
+	count("after the last View", 1)
+	commit()
+	count("after a commit", 0)
+}
+
+// Commits do not wait for each other's sync, readers wait for none, and one sync serves all
+// that are waiting.
+func TestCommitsShareSyncs(t *testing.T) {
+	const commits = 50
+	var (
+		counting atomic.Bool
+		syncs    atomic.Int64
+		proceed  = make(chan struct{})
+	)
+	slow := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && filepath.Ext(op.Path) == ".log" && counting.Load() {
+			syncs.Add(1)
+			<-proceed // the first sync stands still
+		}
+		return nil
+	})
+	s, err := Open(t.Context(), Options{Path: "data", FS: errorfs.Wrap(vfs.NewMem(), slow), CacheBytes: memoryCacheBytes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	visible := make(chan struct{}, commits)
+	defer s.Subscribe(func(store.Commit) { visible <- struct{}{} })()
+	counting.Store(true)
+	done := make(chan error, commits)
+	for i := range commits {
+		go func() {
+			done <- s.Update(t.Context(), func(tx store.Tx) error { return tx.Put([]byte{byte(i)}, nil) })
+		}()
+	}
+	for range commits {
+		<-visible
+	}
+	select {
+	case err := <-done:
+		t.Errorf("Update = %v before its sync", err)
+		done <- err
+	default:
+	}
+	err = s.View(t.Context(), func(r store.Reader) error {
+		if r.Position() != commits {
+			t.Errorf("View is at position %d, want %d", r.Position(), commits)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	close(proceed)
+	for range commits {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := syncs.Load(); n < 1 || n > commits/5 {
+		t.Errorf("%d commits took %d syncs", commits, n)
+	}
 }

@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,24 +54,31 @@ func TestSecondOpenInThisProcess(t *testing.T) {
 	}
 }
 
-// otherProcess is the environment variable that makes this test binary the second process: it
-// opens the store that the variable names, commits numbers and prints each one when it is
-// acknowledged, until it is killed.
+// otherProcess is the environment variable that makes this test binary the second process, on
+// the store that it names.
 const otherProcess = "JETON_TEST_STORE"
 
-func TestOtherProcess(t *testing.T) {
-	path := os.Getenv(otherProcess)
-	if path == "" {
-		t.Skip("this is what the second process of TestSecondProcess runs")
+func TestMain(m *testing.M) {
+	if path := os.Getenv(otherProcess); path != "" {
+		fmt.Println("the other process ended:", commitUntilKilled(path))
+		os.Exit(1)
 	}
-	s := openAt(t, path)
+	os.Exit(m.Run())
+}
+
+// commitUntilKilled commits numbers and prints each one when it is acknowledged.
+func commitUntilKilled(path string) error {
+	s, err := embedded.Open(context.Background(), embedded.Options{Path: path})
+	if err != nil {
+		return err
+	}
 	for n := uint64(0); ; n++ {
-		err := s.Update(t.Context(), func(tx store.Tx) error {
+		err := s.Update(context.Background(), func(tx store.Tx) error {
 			key := binary.BigEndian.AppendUint64(nil, n)
 			return errors.Join(tx.Put(append([]byte("a/"), key...), nil), tx.Put(append([]byte("b/"), key...), nil))
 		})
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		fmt.Println("acknowledged", n)
 	}
@@ -91,7 +99,7 @@ func acknowledged(lines *bufio.Scanner) (uint64, bool) {
 // middle of its commits, each that it had acknowledged is there, whole.
 func TestSecondProcess(t *testing.T) {
 	path := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestOtherProcess$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), otherProcess+"="+path)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
