@@ -185,7 +185,8 @@ func startServer(t *testing.T) (address string) {
 	go func() {
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
-			if strings.Contains(lines.Text(), "server started!") {
+			// The last thing but one that a dev server says, once it is unsealed.
+			if strings.HasPrefix(lines.Text(), "Root Token:") {
 				started <- true
 			}
 		}
