@@ -68,7 +68,7 @@ type Store struct {
 
 	// commit serialises transactions from the start of the closure to the end of the
 	// notification, so that commit order is position order is notification order.
-	// Lock order: commit, then subs.
+	// Lock order: commit, then subs; life and views are held for no other lock.
 	commit sync.Mutex
 
 	// begun and done number the commit last begun and last visible. Both are written under
@@ -85,6 +85,7 @@ type Store struct {
 	// wedged says that Pebble panicked in the middle of a commit and may hold locks of its own.
 	wedged atomic.Bool
 
+	// subs is also held while a commit becomes visible and is told.
 	subs struct {
 		sync.Mutex
 		list []*subscriber // in order of subscription
@@ -167,19 +168,32 @@ func (s *Store) stage(ctx context.Context, fn func(store.Tx) error) (*pebble.Bat
 	if err := batch.Set(positionKey(), binary.BigEndian.AppendUint64(nil, position), nil); err != nil {
 		return nil, fmt.Errorf("store: commit: %w", err)
 	}
-	change, err := s.describe(batch, position)
-	if err != nil {
-		return nil, err
-	}
-
-	s.begun.Store(position)
 	handedOver = true
+	return batch, s.handOver(batch, position)
+}
+
+// handOver makes batch the commit of that position and tells the subscribers.
+// REQUIRES: s.commit is held.
+func (s *Store) handOver(batch *pebble.Batch, position uint64) error {
+	// From before the commit is visible until it is told, so that a subscriber hears all of
+	// it or was not there yet when it became visible.
+	s.subs.Lock()
+	defer s.subs.Unlock()
+	change := store.Commit{Position: position}
+	if len(s.subs.list) > 0 {
+		if err := describe(batch, &change); err != nil {
+			return err
+		}
+	}
+	s.begun.Store(position)
 	if err := s.apply(batch); err != nil {
-		return nil, err
+		return err
 	}
 	s.done.Store(position)
-	s.notify(change)
-	return batch, nil
+	for _, sub := range s.subs.list {
+		sub.fn(change)
+	}
+	return nil
 }
 
 // apply hands batch to Pebble. Pebble panics where it sees no way on; its locks are then in an
@@ -217,32 +231,15 @@ func (s *Store) Subscribe(fn func(store.Commit)) (cancel func()) {
 	}
 }
 
-// notify calls the subscribers. REQUIRES: s.commit is held.
-func (s *Store) notify(change store.Commit) {
-	s.subs.Lock()
-	defer s.subs.Unlock()
-	for _, sub := range s.subs.list {
-		sub.fn(change)
-	}
-}
-
-// describe lists what batch changes, or nothing when nobody listens (one who subscribes in
-// between hears of the next commit). Its slices point into batch.
-func (s *Store) describe(batch *pebble.Batch, position uint64) (store.Commit, error) {
-	change := store.Commit{Position: position}
-	s.subs.Lock()
-	listening := len(s.subs.list) > 0
-	s.subs.Unlock()
-	if !listening {
-		return change, nil
-	}
+// describe lists in change what batch changes. Its slices point into batch.
+func describe(batch *pebble.Batch, change *store.Commit) error {
 	for r := batch.Reader(); ; {
 		kind, key, value, ok, err := r.Next()
 		if err != nil {
-			return change, fmt.Errorf("store: commit: %w", err)
+			return fmt.Errorf("store: commit: %w", err)
 		}
 		if !ok {
-			return change, nil
+			return nil
 		}
 		switch {
 		case kind == pebble.InternalKeyKindRangeDelete:

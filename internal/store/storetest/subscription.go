@@ -20,6 +20,7 @@ func subscriptionTests() []test {
 		{"a change is told before or together with its being seen by its writer", testCacheStaysTrue},
 		{"subscribers come and go", testSubscribersComeAndGo},
 		{"cancel during commits waits until fn is done", testCancelWaits},
+		{"who subscribes during commits is told of whole ones", testSubscribeAmidCommits},
 	}
 }
 
@@ -241,4 +242,45 @@ func testCancelWaits(t *testing.T, s store.Store) {
 		mu.Unlock()
 		wg.Wait()
 	}
+}
+
+// testSubscribeAmidCommits has subscribers come while commits are on their way: of each commit
+// that they are told of they are told all.
+func testSubscribeAmidCommits(t *testing.T, s store.Store) {
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					putKeys(t, s, fmt.Sprint(w))
+				}
+			}
+		})
+	}
+	for range turnsOfWorker {
+		before := position(t, s)
+		var l listener
+		cancel := s.Subscribe(l.hear)
+		putKeys(t, s, "own")
+		cancel()
+		last := before
+		for _, h := range l.heard() {
+			if len(h.keys) != 1 {
+				t.Errorf("told of keys %q at position %d, want one", h.keys, h.position)
+			}
+			if h.position <= last {
+				t.Errorf("position %d told after %d", h.position, last)
+			}
+			last = h.position
+		}
+		if !slices.ContainsFunc(l.heard(), func(h heard) bool { return slices.Contains(h.keys, "own") }) {
+			t.Error("not told of a commit begun after Subscribe and ended before cancel")
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
