@@ -209,6 +209,25 @@ func TestRow5And6HashesCanBeFound(t *testing.T) {
 	}
 }
 
+// The token of the header and the one that the entry is about may differ (a wrapping token in the
+// body, say): each has its own hash.
+func TestTwoTokensAreTwoHashes(t *testing.T) {
+	r := newRig(t, nil)
+	path := r.enableFile(t, "file")
+	e := lookup()
+	e.Request.ClientToken, e.Request.ClientTokenAccessor = "hvs.other", "other-accessor"
+	r.request(t, e)
+	got := last(t, path)
+	for _, c := range []struct{ block, name, text string }{
+		{"auth", "client_token", "hvs.canary-token"}, {"auth", "accessor", "canary-accessor"},
+		{"request", "client_token", "hvs.other"}, {"request", "client_token_accessor", "other-accessor"},
+	} {
+		if at(got, c.block, c.name) != r.hash(t, "file", c.text) {
+			t.Errorf("%s.%s is another hash", c.block, c.name)
+		}
+	}
+}
+
 // wrapped is the answer to a wrapped token creation.
 func wrapped() *audit.Entry {
 	e := lookup()

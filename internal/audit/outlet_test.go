@@ -102,6 +102,21 @@ func TestHangingDeviceCostsOneWait(t *testing.T) {
 	})
 }
 
+func TestDeviceThatHungAndFailedRests(t *testing.T) {
+	hang, release := hangs()
+	late := func(ctx context.Context) error { return errors.Join(hang(ctx), errors.New("gone")) }
+	d := &scripted{script: []func(context.Context) error{late, works}}
+	inBubble(t, d, func(t *testing.T, o *outlet) {
+		wantOutcome(t, o, "hangs", errTimeout, testLimit)
+		release()
+		synctest.Wait()
+		wantOutcome(t, o, "right after", errResting, 0)
+		<-time.After(firstRest)
+		synctest.Wait()
+		wantOutcome(t, o, "after the rest", nil, 0)
+	})
+}
+
 func TestLinesBehindAHangAreNotWrittenLater(t *testing.T) {
 	hang, release := hangs()
 	d := &scripted{script: []func(context.Context) error{hang, works}}

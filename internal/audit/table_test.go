@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"jeton/internal/audit"
 	"jeton/internal/audit/file"
@@ -231,5 +232,39 @@ func TestReconfigure(t *testing.T) {
 		if n := len(lines(t, path)); n != want {
 			t.Errorf("%s has %d lines, want %d", filepath.Base(path), n, want)
 		}
+	}
+}
+
+// gate is a device whose writes wait until it is disabled, and then fail.
+type gate struct{ entered chan struct{} }
+
+func (g gate) Write(ctx context.Context, _ []byte) error {
+	g.entered <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (gate) Reopen() error { return nil }
+func (gate) Close() error  { return nil }
+
+// A request whose only device is disabled under its hands is judged by the table as it is then.
+func TestDisabledMeanwhileIsNoFailure(t *testing.T) {
+	g := gate{make(chan struct{}, 1)}
+	r := newRig(t, func(d *audit.Deps) {
+		d.Settings.DeviceLimit = time.Minute
+		d.Types["gate"] = func(context.Context, audit.Opening) (audit.Device, error) { return g, nil }
+	})
+	err := r.Enable(t.Context(), "gate", audit.Spec{Type: "gate", Options: map[string]string{"skip_test": "true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- r.LogRequest(context.Background(), lookup(), nil, nil) }()
+	<-g.entered
+	if err := r.Disable(t.Context(), "gate"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("%v", err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"jeton/internal/audit"
@@ -60,14 +59,15 @@ type Device struct {
 // connection is a connection and whether its peer is gone.
 type connection struct {
 	net.Conn
-	ended atomic.Bool
+	// ended is closed when the peer has ended the connection.
+	ended chan struct{}
 }
 
 // watch reads until the connection ends: the collector has nothing to say, so that whatever
 // ends the reading is the end. The goroutine lives as long as the connection is open.
 func (c *connection) watch() {
 	_, _ = io.Copy(io.Discard, c.Conn)
-	c.ended.Store(true)
+	close(c.ended)
 }
 
 // Patience tells the broker to wait as long as the options allow.
@@ -80,8 +80,12 @@ func (d *Device) Write(ctx context.Context, line []byte) error {
 		ctx, cancel = context.WithTimeout(ctx, d.timeout)
 		defer cancel()
 	}
-	if d.conn != nil && d.conn.ended.Load() {
-		d.drop()
+	if d.conn != nil {
+		select {
+		case <-d.conn.ended:
+			d.drop()
+		default:
+		}
 	}
 	fresh := d.conn == nil
 	err := d.send(ctx, line)
@@ -101,7 +105,7 @@ func (d *Device) send(ctx context.Context, line []byte) error {
 		if err != nil {
 			return err
 		}
-		d.conn = &connection{Conn: conn}
+		d.conn = &connection{conn, make(chan struct{})}
 		if _, datagrams := conn.(net.PacketConn); !datagrams || d.network == "unix" || d.network == "unixpacket" {
 			go d.conn.watch()
 		}
