@@ -80,8 +80,11 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 	}
 	if out.Token.Batch {
 		text, err := s.texts.sealBatch(out.Token)
+		if err != nil {
+			return nil, err
+		}
 		out.Text = text
-		return out, err
+		return out, nil
 	}
 	err := s.area.Update(ctx, func(tx store.Tx) error {
 		// Everything is asked again where it counts: the parent may have died since.
@@ -91,7 +94,16 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		out.Token.Accessor = accessor
 		return s.insert(tx, out, ask.ID, random)
 	})
-	return out, err
+	return out.unless(err)
+}
+
+// unless returns the token, or the error alone: what was not stored, or may not have been, is
+// given to nobody.
+func (i *Issued) unless(err error) (*Issued, error) {
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 // parentOf is the caller's token as a parent: alive, with its ancestry, in this very state.

@@ -50,7 +50,7 @@ func (s *Store) IssueLogin(ctx context.Context, login *backend.Login, mount back
 		ExplicitMax: secondsOf(terms.ExplicitMaxTTL), AskedExplicitMax: secondsOf(terms.ExplicitMaxTTL),
 		Period: secondsOf(bounds.period), MaxTTL: secondsOf(terms.MaxTTL)}
 	t.expireAfter(now, out.TTL)
-	return out, s.storeLogin(ctx, out, login)
+	return out.unless(s.storeLogin(ctx, out, login))
 }
 
 // storeLogin stores the login's token and consumes what it cost, in one transaction.
@@ -151,7 +151,7 @@ func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store
 		}
 		return s.put(area, nil, t)
 	})
-	return out, err
+	return out.unless(err)
 }
 
 // IssueWrapping stores a token that stands for a wrapped answer; fill puts the answer into its
@@ -176,5 +176,5 @@ func (s *Store) IssueWrapping(ctx context.Context, ttl time.Duration, path strin
 		}
 		return fill(tx, t.ID)
 	})
-	return out, err
+	return out.unless(err)
 }
