@@ -19,17 +19,19 @@
 // run one at a time on the newest state, transactions are serialisable without conflicts or
 // retries, and since the log is one sequence, a durable commit has all earlier ones behind it.
 //
-// Readers take none of these locks: a View reads a Pebble snapshot, which all Views between two
-// commits share (see state). It may therefore see a commit whose sync is still under way and which a power cut would undo; what a caller writes
-// after having seen it is durable only together with it. Holding readers back until the sync
-// was rejected: they would wait for the disk.
+// Readers take none of these locks: a View reads a Pebble snapshot, which all Views between
+// two commits share (see state). It may therefore see a commit whose sync is still under way
+// and which a power cut would undo; what a caller then writes is durable only together with
+// it. Holding readers back until the sync was rejected: they would wait for the disk.
 //
 // # When the disk fails
 //
 // Pebble panics, exits the process or retries in a hot loop when it cannot write. A failStop
 // file system stands between it and the disk so that this never happens: at the first failed
 // write, sync or create it freezes the files as they are, and from then on Updates fail with
-// an error that names the cause while Views go on reading. A new Open recovers what was durable.
+// an error that names the cause while Views go on reading what was visible last, commits that
+// were never acknowledged included. A new Open recovers what was durable. Err tells a health
+// check of it.
 //
 // # Rejected
 //
