@@ -42,6 +42,7 @@ type decoder struct {
 	// storageIn is the file that the storage was read from.
 	storageIn string
 	seals     []sealStanza
+	unserved  []Unserved
 	lockouts  map[string]lockoutStanza
 }
 

@@ -27,7 +27,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg, err := Parse(filepath.Base(file), data, Options{})
+			cfg, err := parseFor(nil, filepath.Base(file), data, Options{})
 			got := ""
 			if err != nil {
 				got = err.Error() + "\n"

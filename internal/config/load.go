@@ -27,7 +27,7 @@ var (
 // Load reads the files and directories in paths, in order, merges them, applies the
 // environment and judges the whole (contract: config §1). Its error is an Errors.
 func Load(paths []string, opts Options) (*Config, error) {
-	d := &decoder{cfg: &Config{}, env: opts.LookupEnv, top: make(map[string]position)}
+	d := &decoder{cfg: &Config{}, env: opts.LookupEnv, top: make(map[string]position), unserved: UnservedSettings()}
 	if opts.Dev != nil {
 		d.cfg = devBase(*opts.Dev)
 	}
@@ -47,9 +47,15 @@ func Load(paths []string, opts Options) (*Config, error) {
 	return d.cfg, nil
 }
 
-// Parse reads data as if it were a file of that name: what Load does for one file.
+// Parse reads data as if it were a file of that name: what Load does for one file, but for
+// the process's environment, which it does not look at.
 func Parse(file string, data []byte, opts Options) (*Config, error) {
-	d := &decoder{cfg: &Config{}, env: opts.LookupEnv, top: make(map[string]position)}
+	return parseFor(UnservedSettings(), file, data, opts)
+}
+
+// parseFor is Parse for a server that does not serve what unserved lists.
+func parseFor(unserved []Unserved, file string, data []byte, opts Options) (*Config, error) {
+	d := &decoder{cfg: &Config{}, env: opts.LookupEnv, top: make(map[string]position), unserved: unserved}
 	if d.env == nil {
 		d.env = func(string) (string, bool) { return "", false }
 	}

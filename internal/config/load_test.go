@@ -28,7 +28,7 @@ func env(pairs ...string) func(string) (string, bool) {
 // mustParse reads text as c.hcl.
 func mustParse(t *testing.T, text string, vars ...string) *Config {
 	t.Helper()
-	c, err := Parse("c.hcl", []byte(text), Options{LookupEnv: env(vars...)})
+	c, err := parseFor(nil, "c.hcl", []byte(text), Options{LookupEnv: env(vars...)})
 	if err != nil {
 		t.Fatalf("%s\n%v", text, err)
 	}
@@ -114,7 +114,7 @@ func TestWrong(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Parse("c.hcl", []byte(tt.text), Options{})
+			_, err := parseFor(nil, "c.hcl", []byte(tt.text), Options{})
 			var all Errors
 			if !errors.As(err, &all) {
 				t.Fatalf("got %v, want an error", err)
@@ -303,7 +303,7 @@ func TestEnvironment(t *testing.T) {
 	if c.Log.Level != "trace" || c.Log.FileLevel != "error" || c.Log.Format != "json" || !c.Features.UI || !c.Lockouts.LDAP.Disabled {
 		t.Errorf("%+v", c)
 	}
-	if _, err := Parse("c.hcl", []byte(file), Options{LookupEnv: env("VAULT_LOG_LEVEL=loud")}); err == nil || err.Error() != "environment variable VAULT_LOG_LEVEL: unknown log level: loud" {
+	if _, err := parseFor(nil, "c.hcl", []byte(file), Options{LookupEnv: env("VAULT_LOG_LEVEL=loud")}); err == nil || err.Error() != "environment variable VAULT_LOG_LEVEL: unknown log level: loud" {
 		t.Errorf("%v", err)
 	}
 	raft := mustParse(t, "storage \"raft\" { path = \"/f\" }\nlistener \"tcp\" { tls_disable = true }", "VAULT_RAFT_PATH=/e", "VAULT_RAFT_NODE_ID=n")
@@ -431,18 +431,37 @@ func TestSocketAddressTemplate(t *testing.T) {
 	}
 }
 
+// TestUnserved: what a release does not act on warns, or is refused where it would protect.
+func TestUnserved(t *testing.T) {
+	list := []Unserved{{Key: "ui"}, {Key: "listener.redact_version", Protects: true}, {Key: "telemetry"}}
+	parse := func(text string) (*Config, error) { return parseFor(list, "c.hcl", []byte(text), Options{}) }
+	c, err := parse(minimal + "ui = true\ntelemetry {}\n")
+	if err != nil || len(c.Warnings) != 2 || c.Warnings[0].String() != "c.hcl:3:1: ui has no effect in this release" {
+		t.Errorf("%v %v", c, err)
+	}
+	for _, network := range []string{"tcp", "unix"} {
+		text := "storage \"inmem\" {}\nlistener \"" + network + "\" {\n tls_disable = 1\n address = \"/s\"\n redact_version = true\n}\n"
+		if _, err := parse(text); err == nil || !strings.Contains(err.Error(), "At 5:2: ") || !strings.Contains(err.Error(), "redact_version is not supported by this release") {
+			t.Errorf("%s: %v", network, err)
+		}
+		if c, err := parse(strings.Replace(text, "= true", "= false", 1)); err != nil {
+			t.Errorf("%s: what is off is refused: %v %v", network, c, err)
+		}
+	}
+}
+
 // TestManyMistakes: a file of nothing but mistakes is answered quickly and briefly.
 func TestManyMistakes(t *testing.T) {
 	var text strings.Builder
 	for i := 0; text.Len() < maxFileSize-100; i++ {
 		fmt.Fprintf(&text, "lis%dener = 1\n", i)
 	}
-	_, err := Parse("c.hcl", []byte(text.String()), Options{})
+	_, err := parseFor(nil, "c.hcl", []byte(text.String()), Options{})
 	var all Errors
 	if !errors.As(err, &all) || len(all) != maxProblems {
 		t.Errorf("%d errors listed, want %d", len(all), maxProblems)
 	}
-	if _, err := Parse("c.hcl", []byte(text.String()+text.String()), Options{}); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
+	if _, err := parseFor(nil, "c.hcl", []byte(text.String()+text.String()), Options{}); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
 		t.Error("a file of two megabytes is read")
 	}
 }

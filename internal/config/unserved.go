@@ -9,24 +9,58 @@ import "strings"
 type Unserved struct {
 	// Key is the path of the key; listeners' keys are below "listener" for both networks.
 	Key string
-	// Field is the Go field that holds it, "Type.Field".
+	// Field is the Go field that holds it, "Type.Field", or "Type.*" for a whole group.
 	Field    string
 	Protects bool
 }
 
 // UnservedSettings is the list.
 func UnservedSettings() []Unserved {
-	return []Unserved{}
+	return []Unserved{
+		{Key: "cache_size", Field: "Cache.Size"},
+		{Key: "disable_cache", Field: "Cache.Disable"},
+		{Key: "ui", Field: "Features.UI"},
+		{Key: "raw_storage_endpoint", Field: "Features.RawStorageEndpoint"},
+		{Key: "introspection_endpoint", Field: "Features.IntrospectionEndpoint"},
+		{Key: "enable_response_header_hostname", Field: "Features.ResponseHeaderHostname"},
+		{Key: "enable_response_header_raft_node_id", Field: "Features.ResponseHeaderNodeID"},
+		{Key: "log_requests_level", Field: "Log.Requests"},
+		{Key: "log_rotate_bytes", Field: "LogFile.RotateBytes"},
+		{Key: "log_rotate_duration", Field: "LogFile.RotateDuration"},
+		{Key: "log_rotate_max_files", Field: "LogFile.RotateMaxFiles"},
+		{Key: "telemetry", Field: "Telemetry.*"},
+		{Key: "user_lockout", Field: "Lockout.*", Protects: true},
+
+		{Key: "listener.socket_user", Field: "Socket.User"},
+		{Key: "listener.socket_group", Field: "Socket.Group"},
+		{Key: "listener.require_request_header", Field: "Listener.RequireRequestHeader", Protects: true},
+		{Key: "listener.proxy_protocol_behavior", Field: "ProxyProtocol.*", Protects: true},
+		{Key: "listener.x_forwarded_for_authorized_addrs", Field: "Forwarded.*", Protects: true},
+		{Key: "listener.cors_enabled", Field: "CORS.*"},
+		{Key: "listener.telemetry", Field: "Exposure.UnauthenticatedMetrics"},
+		{Key: "listener.profiling", Field: "Exposure.UnauthenticatedPprof"},
+		{Key: "listener.inflight_requests_logging", Field: "Exposure.UnauthenticatedInFlight"},
+		{Key: "listener.role", Field: "Exposure.MetricsOnly", Protects: true},
+		{Key: "listener.redact_addresses", Field: "Exposure.RedactAddresses", Protects: true},
+		{Key: "listener.redact_cluster_name", Field: "Exposure.RedactClusterName", Protects: true},
+		{Key: "listener.redact_version", Field: "Exposure.RedactVersion", Protects: true},
+		{Key: "listener.disable_unauthed_rekey_endpoints", Field: "Exposure.DisableUnauthedRekey", Protects: true},
+		{Key: "listener.disable_unauthed_generate_root_endpoints", Field: "Exposure.DisableUnauthedGenerateRoot", Protects: true},
+
+		// A transit seal is refused as a whole, where seals are made.
+		{Field: "TransitSeal.*"},
+		{Field: "TransitTLS.*"},
+	}
 }
 
-// unserved finds the row of a key.
-func unserved(key string) (Unserved, bool) {
+// unservedRow finds the row of a key.
+func (d *decoder) unservedRow(key string) (Unserved, bool) {
 	for _, network := range []string{"tcp", "unix"} {
 		if rest, ok := strings.CutPrefix(key, "listener."+network+"."); ok {
 			key = "listener." + rest
 		}
 	}
-	for _, u := range UnservedSettings() {
+	for _, u := range d.unserved {
 		if u.Key == key {
 			return u, true
 		}
@@ -37,7 +71,7 @@ func unserved(key string) (Unserved, bool) {
 // checkServed complains about a key that this release does not act on, unless it switches
 // something off that is off.
 func (s scope) checkServed(e entry, name string) {
-	u, found := unserved(s.key(name))
+	u, found := s.d.unservedRow(s.key(name))
 	if !found {
 		return
 	}
@@ -45,7 +79,7 @@ func (s scope) checkServed(e entry, name string) {
 		return
 	}
 	if u.Protects {
-		s.fail(e.pos, name, name+" is not supported by this release, and refused because it would protect something")
+		s.fail(e.pos, name, name+" is not supported by this release; it would protect something, so it is refused rather than ignored")
 		return
 	}
 	s.warn(e.pos, name, "%s has no effect in this release", s.key(name))
