@@ -367,6 +367,10 @@ func (a *Ask) durations() (ttl, explicit, period time.Duration, err error) {
 		if v < 0 {
 			return 0, 0, 0, backend.Invalidf("%s must be positive", d.name)
 		}
+		if v > 0 {
+			// As with a ttl: less than a second is a second. Rounded down it would be no bound.
+			v = max(v, time.Second)
+		}
 		*d.into = v
 	}
 	return ttl, explicit, period, nil
