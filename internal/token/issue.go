@@ -130,6 +130,9 @@ func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store
 	}
 	out := &Issued{Token: t, Text: newRootText()}
 	if custom != "" {
+		if err := checkCustomID(custom); err != nil {
+			return nil, err
+		}
 		// Contract: observed, tokens §6: such a root has a lease, and no end.
 		t.Origin.Path, t.Origin.DisplayName, t.Life.Leased = "auth/token/create", "token", true
 		out.Text = custom
