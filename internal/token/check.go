@@ -163,24 +163,27 @@ func (c *checker) record(id ID) error {
 	return c.parent(t)
 }
 
-// parent checks that a child's parent is there, and above it: a depth that grows with every
-// step down is a hierarchy without cycles.
+// parent checks that a token's parent is there, and that going up comes to an end.
 func (c *checker) parent(t *Token) error {
-	if t.Orphan() {
-		return nil
+	child := t
+	for range MaxDepth + 1 {
+		if child.Orphan() {
+			return nil
+		}
+		parent, err := load(c.r, child.Parent)
+		switch {
+		case unreadable(err):
+			return nil
+		case err != nil:
+			return err
+		case parent == nil && child == t:
+			return c.problem(t.ID, "a child of a token that is gone")
+		case parent == nil || parent.End != nil:
+			return nil // an end above: said, or done, there
+		}
+		child = parent
 	}
-	parent, err := load(c.r, t.Parent)
-	switch {
-	case unreadable(err):
-		return nil
-	case err != nil:
-		return err
-	case parent == nil:
-		return c.problem(t.ID, "a child of a token that is gone")
-	case parent.Depth >= t.Depth:
-		return c.problem(t.ID, "a child that is not below its parent")
-	}
-	return nil
+	return c.problem(t.ID, "a token below itself, or too deep")
 }
 
 // role checks that a role can be used.

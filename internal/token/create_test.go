@@ -406,10 +406,8 @@ func TestRootWithAnIDOfOnesOwn(t *testing.T) {
 // The hierarchy is bounded, and handing over for ever is no hierarchy.
 func TestDepth(t *testing.T) {
 	w := newWorld(t)
-	leaf := w.root
-	for range MaxDepth {
-		leaf = w.child(leaf)
-	}
+	leaf := w.chain(w.root, MaxDepth-1)
+	leaf = w.child(leaf)
 	w.mustLive(leaf)
 	w.refused(ask(leaf, nil), fmt.Sprintf("a token hierarchy has at most %d levels", MaxDepth))
 	w.revoke(w.root)

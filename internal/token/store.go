@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"jeton/internal/backend"
@@ -27,6 +28,11 @@ type Store struct {
 	vouch  Voucher
 	ended  Witness
 	cancel func()
+	uses   uses
+	// jobs are the active ones as they were read last; jobsChanged is the position of the
+	// commit that changed them last.
+	jobs        atomic.Pointer[activeJobs]
+	jobsChanged atomic.Uint64
 }
 
 // Config is what a Store is made of.
@@ -104,6 +110,9 @@ func (s *Store) changed(c store.Commit) {
 			s.cache.drop(lastID(k))
 		case len(k) == 1 && k[0] == markKey:
 			s.cache.mark.Add(1)
+		case k[0] == jobKey:
+			s.jobsChanged.Store(c.Position)
+			s.cache.mark.Add(1)
 		}
 	}
 }
@@ -141,6 +150,12 @@ func (s *Store) put(tx store.Tx, old, new *Token) error {
 			}
 		}
 	}
+	if err := s.index(tx, old, new); err != nil {
+		return err
+	}
+	if err := s.indexUse(tx, old, new); err != nil {
+		return err
+	}
 	switch {
 	case new == nil:
 		if err := tx.Delete(idKey(accessorKey, s.texts.accessorID(old.Accessor))); err != nil {
@@ -173,9 +188,16 @@ func mark(tx store.Tx) error {
 
 // alive returns the token of id when it lives at now, with the earliest expiry among its
 // ancestors (0 for never). It walks the ancestry; nil is a token that is not, or is dead.
-func alive(r store.Reader, id ID, now time.Time) (t *Token, until int64, err error) {
+func (s *Store) alive(r store.Reader, id ID, now time.Time) (t *Token, until int64, err error) {
 	t, err = load(r, id)
 	if t == nil || err != nil || t.endedItself(now.UnixNano()) {
+		return nil, 0, err
+	}
+	jobs, err := s.jobsIn(r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if dead, err := s.condemned(r, jobs, t); dead || err != nil {
 		return nil, 0, err
 	}
 	child := t
@@ -191,11 +213,14 @@ func alive(r store.Reader, id ID, now time.Time) (t *Token, until int64, err err
 			// The parent was revoked alone: from here on this is an orphan.
 			if child == t {
 				t = t.clone()
-				t.Parent = ID{}
+				t.Parent, t.Depth = ID{}, 0
 			}
 			return t, until, nil
 		case parent.endedItself(now.UnixNano()):
 			return nil, 0, nil
+		}
+		if dead, err := s.condemned(r, jobs, parent); dead || err != nil {
+			return nil, 0, err
 		}
 		if e := parent.Life.Expires; e != 0 && (until == 0 || e < until) {
 			until = e
@@ -219,7 +244,7 @@ func (s *Store) find(ctx context.Context, id ID) (*Token, error) {
 	var t *Token
 	var until int64
 	err := s.area.View(ctx, func(r store.Reader) (err error) {
-		t, until, err = alive(r, id, now)
+		t, until, err = s.alive(r, id, now)
 		return err
 	})
 	if err != nil || t == nil {

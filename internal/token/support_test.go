@@ -259,6 +259,26 @@ func (w *world) renew(i *Issued, increment time.Duration) (*Renewed, error) {
 	return w.Renew(w.ctx, i.Token.ID, increment, &backend.Call{Mount: tokenMount})
 }
 
+// chain puts n generations below parent, in one transaction, and returns the last.
+func (w *world) chain(parent *Issued, n int) *Issued {
+	w.t.Helper()
+	last := parent
+	w.ok(w.area.Update(w.ctx, func(tx store.Tx) error {
+		last = parent
+		for range n {
+			next := &Issued{Token: last.Token.clone()}
+			next.Token.Parent, next.Token.Depth = last.Token.ID, last.Token.Depth+1
+			next.Token.Accessor, next.Token.Life.Leased = randomBase62(plainChars), true
+			if err := w.insert(tx, next, "", newRandomness()); err != nil {
+				return err
+			}
+			last = next
+		}
+		return nil
+	}))
+	return last
+}
+
 // sweepAll sweeps until nothing is due.
 func (w *world) sweepAll() (dealt int) {
 	w.t.Helper()

@@ -122,7 +122,8 @@ func (s *Store) cleanUp(tx store.Tx, t *Token) (endings []Ending, dealt int, err
 		}
 		if t.End.KeepChildren {
 			free := child.clone()
-			free.Parent = ID{}
+			// What hangs below keeps its depth, which is then too great: the bound still holds.
+			free.Parent, free.Depth = ID{}, 0
 			if err := s.put(area, child, free); err != nil {
 				return nil, 0, err
 			}
