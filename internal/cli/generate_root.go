@@ -58,7 +58,7 @@ func buildGenerateRoot(f *flagSet) runFunc {
 		case p.decode != "":
 			return s.decodeRoot(p)
 		}
-		c, err := s.bareClient()
+		c, err := s.client()
 		if err != nil {
 			return err
 		}
