@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,9 @@ type server struct {
 	shares []string
 
 	proc *process
+	// http is made by the first request.
+	once sync.Once
+	http *http.Client
 }
 
 // process is one life of a server.

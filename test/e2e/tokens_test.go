@@ -32,10 +32,18 @@ type answer struct {
 	Auth   *tokenAuth     `json:"auth"`
 }
 
-// transport trusts the server's authority, if it has one.
+// web is an HTTP client that trusts the server's authority and follows nothing.
+func (s *server) web() *http.Client {
+	s.once.Do(func() {
+		s.http = &http.Client{Transport: s.transport(), Timeout: patience,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	})
+	return s.http
+}
+
 func (s *server) transport() *http.Transport {
 	s.t.Helper()
-	tr := &http.Transport{}
+	tr := &http.Transport{MaxIdleConnsPerHost: 64}
 	if s.ca != "" {
 		pem, err := os.ReadFile(s.ca)
 		if err != nil {
@@ -78,9 +86,7 @@ func (s *server) raw(verb, path, token string, body any) answer {
 
 func (s *server) do(req *http.Request) answer {
 	s.t.Helper()
-	client := &http.Client{Transport: s.transport(), Timeout: patience,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
+	resp, err := s.web().Do(req)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -112,13 +118,10 @@ func token(t *testing.T, s *server, params map[string]any) string {
 	return auth(t, s, params).ClientToken
 }
 
-// childOf makes a child of a token that by itself may not create any.
+// childOf makes a child of a token, whose first policy is made to allow that.
 func childOf(t *testing.T, s *server, parent *tokenAuth) string {
 	t.Helper()
-	if a := s.raw("PUT", "sys/policies/acl/other", s.root, map[string]any{"policy": `path "auth/token/create" { capabilities = ["update"] }`}); a.status != 204 {
-		t.Fatalf("policy: %d %s", a.status, a.text)
-	}
-	if a := s.raw("PUT", "sys/policies/acl/compromised-app-policy", s.root, map[string]any{"policy": `path "auth/token/create" { capabilities = ["update"] }`}); a.status != 204 {
+	if a := s.raw("PUT", "sys/policies/acl/"+parent.Policies[0], s.root, map[string]any{"policy": `path "auth/token/create" { capabilities = ["update"] }`}); a.status != 204 {
 		t.Fatalf("policy: %d %s", a.status, a.text)
 	}
 	a := s.raw("POST", "auth/token/create", parent.ClientToken, map[string]any{"policies": []string{"default"}})
