@@ -78,7 +78,8 @@ func (c *console) readAll() (string, error) {
 	return string(b), err
 }
 
-// askSecret prompts on where and reads a line without echo.
+// askSecret prompts on where and reads a line without echo. Spaces stay: they
+// may be part of a password.
 func (c *console) askSecret(where io.Writer, prompt string) (string, error) {
 	f, ok := c.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -87,7 +88,7 @@ func (c *console) askSecret(where io.Writer, prompt string) (string, error) {
 	fmt.Fprint(where, prompt)
 	b, err := term.ReadPassword(int(f.Fd()))
 	fmt.Fprintln(where)
-	return strings.TrimSpace(string(b)), err
+	return string(b), err
 }
 
 // ask prompts on standard error and reads a line.

@@ -36,9 +36,22 @@ func (v *loginValues) get(key string) string {
 	return ""
 }
 
+// secret is a value as given, but for the newline that a file ends with: spaces
+// may be part of a password.
+func (v *loginValues) secret(key string) string {
+	if x, ok := v.values[key]; ok {
+		return strings.TrimRight(fmt.Sprint(x), "\r\n")
+	}
+	return ""
+}
+
 // need returns a value, asking for it when it was not given.
 func (v *loginValues) need(s *session, key, prompt string, hidden bool) (string, error) {
-	if got := v.get(key); got != "" {
+	given := v.get
+	if hidden {
+		given = v.secret
+	}
+	if got := given(key); got != "" {
 		return got, nil
 	}
 	if s.req.nonInteractive {
@@ -71,6 +84,7 @@ func loginToken(s *session, c *api.Client, _ string, in *loginValues) (*api.Secr
 		if token, err = s.con.askSecret(s.con.err, "Token (will be hidden): "); err != nil {
 			return nil, nothing(`Error authenticating: %s. Use "login -" to read the token from standard input`, err)
 		}
+		token = strings.TrimSpace(token)
 	}
 	if token == "" {
 		return nil, nothing("Error authenticating: a token must be passed to auth, please view the help for more information")
@@ -184,7 +198,7 @@ func loginAppRole(s *session, c *api.Client, mount string, in *loginValues) (*ap
 			return nil, err
 		}
 		body["secret_id"] = secret
-	} else if secret := in.get("secret_id"); secret != "" {
+	} else if secret := in.secret("secret_id"); secret != "" {
 		body["secret_id"] = secret
 	}
 	return s.submit(c, "auth/"+mount+"/login", body)

@@ -134,6 +134,8 @@ func TestLoginMethods(t *testing.T) {
 	}{
 		{"userpass", "", []string{"-method=userpass", "username=ann", "password=p"}, 0, "/v1/auth/userpass/login/ann", `{"password":"p"}`, ""},
 		{"password from stdin", "p", []string{"-method=userpass", "username=ann", "password=-"}, 0, "/v1/auth/userpass/login/ann", `{"password":"p"}`, ""},
+		{"a password file ends with a newline", "p\n", []string{"-method=userpass", "username=ann", "password=-"}, 0, "/v1/auth/userpass/login/ann", `{"password":"p"}`, ""},
+		{"spaces are part of a password", "", []string{"-method=userpass", "username=ann", "password= p "}, 0, "/v1/auth/userpass/login/ann", `{"password":" p "}`, ""},
 		{"another path", "", []string{"-method=ldap", "-path=people/", "username=ann", "password=p"}, 0, "/v1/auth/people/login/ann", `{"password":"p"}`, ""},
 		{"mount as a pair", "", []string{"-method=userpass", "mount=people", "username=ann", "password=p"}, 0, "/v1/auth/people/login/ann", `{"password":"p"}`, ""},
 		{"approle", "", []string{"-method=approle", "role_id=r", "secret_id=s"}, 0, "/v1/auth/approle/login", `{"role_id":"r","secret_id":"s"}`, ""},

@@ -318,7 +318,7 @@ func (s *session) share(args []string, prompt string) (string, error) {
 		return "", local(`%s`, wrap("The key could not be asked for: "+err.Error()+". Run the command in a terminal, which is "+
 			"safest, or give the key on standard input with \"-\" as the argument.", lineWidth))
 	}
-	return key, nil
+	return strings.TrimSpace(key), nil
 }
 
 func runSeal(s *session, _ []string) error {
