@@ -139,12 +139,13 @@ func (x *exchange) auditRequestPart() *audit.RequestPart {
 	return part
 }
 
-// clientID is the entity, or for a token without one a hash of its policies. Contract: audit §5.2.
+// clientID is the entity, or for a token without one a hash of its policies and of the one
+// namespace there is: the value by which usage reports know the client. Contract: audit §5.2.
 func clientID(t *token.Token) string {
 	if t.EntityID != "" {
 		return t.EntityID
 	}
-	sum := sha256.Sum256([]byte(strings.Join(t.Policies, ",") + ".root"))
+	sum := sha256.Sum256([]byte(strings.Join(t.Policies, "\x7f") + "\x00root"))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 

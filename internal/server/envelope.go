@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -45,9 +47,14 @@ func encodeData(data any) (json.RawMessage, error) {
 func (e *envelope) encode() ([]byte, error) {
 	out := make([]byte, 0, 256+len(e.data)*2)
 	out = append(out, '{')
-	if e.inject && len(e.data) > 2 && e.data[0] == '{' {
-		out = append(out, e.data[1:len(e.data)-1]...)
-		out = append(out, ',')
+	if e.inject {
+		members, err := injectable(e.data)
+		if err != nil {
+			return nil, err
+		}
+		if len(members) > 2 {
+			out = append(append(out, members[1:len(members)-1]...), ',')
+		}
 	}
 	out = append(out, `"request_id":"`...)
 	out = append(out, e.requestID...)
@@ -81,6 +88,31 @@ func (e *envelope) encode() ([]byte, error) {
 		out = append(out, '"')
 	}
 	return append(out, "}\n"...), nil
+}
+
+// envelopeMembers are the names that the envelope itself has.
+func envelopeMembers() []string {
+	return []string{"request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth", "mount_type"}
+}
+
+// injectable is the object data without the members that the envelope has: a name that came
+// twice would be read differently by different clients. It is empty for what is no object.
+func injectable(data json.RawMessage) (json.RawMessage, error) {
+	if len(data) == 0 || data[0] != '{' {
+		return nil, nil
+	}
+	collides := func(name string) bool { return bytes.Contains(data, []byte(`"`+name+`":`)) }
+	if !slices.ContainsFunc(envelopeMembers(), collides) {
+		return data, nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return nil, fmt.Errorf("server: inject an answer's members: %w", err)
+	}
+	for _, name := range envelopeMembers() {
+		delete(members, name)
+	}
+	return json.Marshal(members)
 }
 
 func appendJSON(out []byte, v any) ([]byte, error) {

@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"jeton/internal/backend"
@@ -44,17 +46,17 @@ type reply struct {
 // serve walks a request through the pipeline. It is the one way to a handler.
 func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 	x := &exchange{house: h, request: req, path: req.path}
-	x.find()
+	// Before find: whatever panics from here on, the mount is left.
 	defer x.leave()
+	x.find()
 	err := x.admit(ctx)
 	if auditErr := s.auditRequest(ctx, x, err); auditErr != nil {
 		return s.refuse(x, auditErr)
 	}
 	if err == nil {
-		err = x.handle(ctx)
-	}
-	if err == nil {
-		err = x.finish(ctx)
+		if err = s.contain(x, func() error { return x.answer(ctx) }); err != nil {
+			s.takeBack(ctx, x)
+		}
 	}
 	x.afterLastUse(ctx, s)
 	if auditErr := s.auditResponse(ctx, x, err); auditErr != nil {
@@ -66,6 +68,21 @@ func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 	}
 	return x.reply()
 }
+
+// contain turns a handler's panic into an error: the request still gets its second audit entry,
+// and what it had obtained is taken back.
+func (s *Server) contain(x *exchange, step func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			// What the panic says may be of the request: only where it happened is logged.
+			s.log.Error("a handler panicked", "request", x.request.id, "path", x.path, "fault", fmt.Sprintf("%T", v), "at", faultOf())
+			err = errPanicked
+		}
+	}()
+	return step()
+}
+
+var errPanicked = errors.New("server: a handler panicked")
 
 // find looks up mount and route. A path that leads nowhere is no error yet: who may not ask
 // must not learn it.
@@ -113,18 +130,27 @@ func (x *exchange) header(name string) string {
 
 // admit decides whether the request may go on: who asks, and may they?
 func (x *exchange) admit(ctx context.Context) error {
-	if x.match.Route != nil && x.match.Route.Precheck != nil {
-		if err := x.match.Route.Precheck(ctx, x.call); err != nil {
-			return err
+	// Help needs a valid token and nothing else, on open paths too. Contract: http §7.
+	if route := x.match.Route; route != nil && !x.request.help {
+		// A verb that the path does not have is the router's to refuse, not the check's.
+		if route.Precheck != nil && route.Endpoint(x.call.Operation).Defined() {
+			if err := route.Precheck(ctx, x.call); err != nil {
+				return err
+			}
 		}
-	}
-	if x.match.Route != nil && x.match.Route.Open {
-		return x.settle(ctx)
+		if route.Open {
+			return x.settle(ctx)
+		}
 	}
 	if err := x.authenticate(ctx); err != nil {
 		return err
 	}
 	wrapping := x.token.Wrapping()
+	if wrapping && x.consumes() && !x.request.help && !x.match.Route.Endpoint(x.call.Operation).Defined() {
+		// It came to the right place by the wrong verb: 405 whatever its policy says (contract:
+		// observed, wrapping §4.2.6).
+		return backend.Errorf(backend.UnsupportedOperation, "unsupported operation")
+	}
 	if !wrapping {
 		if err := x.spend(ctx); err != nil {
 			return err
@@ -134,13 +160,16 @@ func (x *exchange) admit(ctx context.Context) error {
 		return err
 	}
 	// A wrapping token that is refused keeps its one use: a mistake must not burn a secret.
-	if wrapping && (x.match.Route == nil || !x.match.Route.Consumes) {
+	if wrapping && !x.consumes() {
 		if err := x.spend(ctx); err != nil {
 			return err
 		}
 	}
 	return x.endpoint()
 }
+
+// consumes says whether the handler uses up a wrapping token itself.
+func (x *exchange) consumes() bool { return x.match.Route != nil && x.match.Route.Consumes }
 
 // authenticate finds the caller's token. Contract: tokens §3.
 func (x *exchange) authenticate(ctx context.Context) error {
@@ -248,6 +277,14 @@ func (x *exchange) endpoint() error {
 	return nil
 }
 
+// answer runs the handler and makes its answer ready to leave.
+func (x *exchange) answer(ctx context.Context) error {
+	if err := x.handle(ctx); err != nil {
+		return err
+	}
+	return x.finish(ctx)
+}
+
 // handle runs the handler, and has a token issued for a login.
 func (x *exchange) handle(ctx context.Context) error {
 	if x.request.help {
@@ -305,7 +342,7 @@ func (x *exchange) finish(ctx context.Context) (err error) {
 	if ttl == 0 || x.request.help || x.match.Route.Consumes || x.response.Status >= 400 {
 		return nil
 	}
-	inner := x.plain()
+	inner := x.plain(false)
 	accessor := x.response.WrappedAccessor
 	if x.response.Auth != nil {
 		accessor = x.response.Auth.Accessor
@@ -314,8 +351,9 @@ func (x *exchange) finish(ctx context.Context) (err error) {
 	return err
 }
 
-// plain is the answer as it is without wrapping.
-func (x *exchange) plain() reply {
+// plain is the answer as it is without wrapping. inject says that members of its data may go
+// to the top level: never inside a wrapping (contract: sys §0.2).
+func (x *exchange) plain(inject bool) reply {
 	if x.response == nil {
 		return reply{status: 204}
 	}
@@ -330,7 +368,7 @@ func (x *exchange) plain() reply {
 		return reply{status: status}
 	}
 	e := envelope{requestID: x.request.id, data: x.data, response: x.response, mount: x.mounted.Entry.Type,
-		duration: time.Duration(x.response.LeaseDuration), inject: x.match.Route.Inject && x.wrapped == nil}
+		duration: time.Duration(x.response.LeaseDuration), inject: inject && x.match.Route.Inject}
 	body, err := e.encode()
 	if err != nil {
 		f := fail(err)
@@ -342,7 +380,7 @@ func (x *exchange) plain() reply {
 // reply is the answer, wrapped if it was.
 func (x *exchange) reply() reply {
 	if x.wrapped == nil {
-		return x.plain()
+		return x.plain(true)
 	}
 	body, err := wrappedEnvelope(x.wrapped)
 	if err != nil {

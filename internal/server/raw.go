@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 
@@ -105,18 +106,22 @@ func (s *Server) putInit(ctx context.Context, r *http.Request) reply {
 	if len(req.PGPKeys)+len(req.RecoveryPGPKeys) > 0 || req.RootTokenPGPKey != "" {
 		return s.errorReply(backend.Invalidf("PGP keys are not supported: this server does not encrypt shares for their holders yet"))
 	}
-	out, err := s.node.Init(ctx, seal.InitRequest{
-		Secret:   seal.Config{Shares: req.SecretShares, Threshold: req.SecretThreshold},
-		Recovery: seal.Config{Shares: req.RecoveryShares, Threshold: req.RecoveryThreshold},
-	})
-	if err != nil {
-		return s.errorReply(err)
-	}
-	body := initReply{RootToken: out.RootToken, Keys: []string{}, KeysBase64: []string{}}
+	// Asked before: after Init nothing may fail any more, or the shares are lost.
 	status, err := s.node.Keeper().Status(ctx)
 	if err != nil {
 		return s.errorReply(err)
 	}
+	out, err := s.node.Init(ctx, seal.InitRequest{
+		Secret:   seal.Config{Shares: req.SecretShares, Threshold: req.SecretThreshold},
+		Recovery: seal.Config{Shares: req.RecoveryShares, Threshold: req.RecoveryThreshold},
+	})
+	if errors.Is(err, seal.ErrOutcomeUnknown) {
+		return s.errorReply(errInitUnknown.Because(err))
+	}
+	if err != nil {
+		return s.errorReply(err)
+	}
+	body := initReply{RootToken: out.RootToken, Keys: []string{}, KeysBase64: []string{}}
 	for _, share := range out.Shares {
 		asHex, asBase64 := hex.EncodeToString(share), base64.StdEncoding.EncodeToString(share)
 		if status.Recovery {
@@ -127,11 +132,17 @@ func (s *Server) putInit(ctx context.Context, r *http.Request) reply {
 	}
 	if status.Recovery {
 		if err := s.node.UnsealAuto(ctx); err != nil {
-			return s.errorReply(err)
+			s.log.Error("the server is initialised but did not unseal by itself; a restart tries again", "error", err)
 		}
 	}
 	return s.jsonReply(http.StatusOK, body)
 }
+
+// errInitUnknown answers an initialisation that the store neither confirmed nor refused. The
+// shares stay here: an operator who had them could not know whether they are the ones in force.
+var errInitUnknown = backend.Errorf(backend.Failed, "the storage failed and it is not known whether the server is initialised now; "+
+	"nobody has been given its keys. Mend the storage and ask GET /v1/sys/init: if it says false, initialise again; "+
+	"if it says true, empty the storage, which holds nothing yet, and initialise again")
 
 // sealStatusReply is contract sys §2, in its order.
 type sealStatusReply struct {
@@ -229,20 +240,8 @@ func decodeShare(text string) ([]byte, error) {
 
 // sealNow seals the server for a caller with sudo on sys/seal. Contract: sys §4.
 func (s *Server) sealNow(ctx context.Context, r *http.Request) reply {
-	house, leave := s.node.Enter()
-	if house == nil {
-		return reply{status: http.StatusNoContent}
-	}
-	req, err := s.read(r)
-	if err != nil {
-		leave()
-		return s.errorReply(err)
-	}
-	x := &exchange{house: house, request: req, path: req.path}
-	err = s.admitSeal(ctx, x)
-	leave()
-	if err != nil {
-		return s.refuse(x, err)
+	if refused := s.maySeal(ctx, r); refused != nil {
+		return *refused
 	}
 	// Outside the house: sealing waits for every request in it, and would wait for this one.
 	if err := s.node.Seal(context.WithoutCancel(ctx)); err != nil {
@@ -251,10 +250,32 @@ func (s *Server) sealNow(ctx context.Context, r *http.Request) reply {
 	return reply{status: http.StatusNoContent}
 }
 
+// maySeal is the answer to who may not seal, nil for who may; a sealed server asks nobody.
+func (s *Server) maySeal(ctx context.Context, r *http.Request) *reply {
+	house, leave := s.node.Enter()
+	if house == nil {
+		return nil
+	}
+	defer leave()
+	req, err := s.read(r)
+	if err != nil {
+		out := s.errorReply(err)
+		return &out
+	}
+	x := &exchange{house: house, request: req, path: req.path}
+	if err := s.admitSeal(ctx, x); err != nil {
+		out := s.refuse(x, err)
+		return &out
+	}
+	return nil
+}
+
 // admitSeal authenticates, authorises and audits a request to seal.
 func (s *Server) admitSeal(ctx context.Context, x *exchange) error {
+	// A request for help must not seal.
+	x.request.help = false
 	err := x.authenticate(ctx)
-	if err == nil {
+	if err == nil && !x.token.Wrapping() {
 		err = x.spend(ctx)
 	}
 	if err == nil {

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -113,8 +115,12 @@ func (q *request) setOperation(method string, query url.Values) error {
 // Contract: http §5, §10.16; observed, http §10.16; CVE-2026-3605.
 func (q *request) setPath(u *url.URL) error {
 	path := strings.TrimPrefix(u.Path, apiPrefix)
-	for i := 0; i < len(path); i++ {
-		if path[i] < ' ' || path[i] == 0x7f {
+	if !utf8.ValidString(path) {
+		return backend.Invalidf("the path is not valid UTF-8")
+	}
+	for _, r := range path {
+		// What nobody can see makes two names look like one.
+		if !unicode.IsPrint(r) {
 			return backend.Invalidf("the path has a character that cannot be printed")
 		}
 	}
@@ -136,9 +142,7 @@ func (q *request) setPath(u *url.URL) error {
 
 // readHeaders reads what steers the request. Contract: http §3, wrapping §1.
 func (q *request) readHeaders(h http.Header) error {
-	switch strings.Trim(h.Get("X-Vault-Namespace"), "/ ") {
-	case "", "root":
-	default:
+	if inNamespace(h) {
 		return backend.Errorf(backend.NotFound, "namespace not found: this server has no namespaces")
 	}
 	if text := h.Get("X-Vault-Policy-Override"); text != "" {
@@ -159,6 +163,13 @@ func (q *request) readHeaders(h http.Header) error {
 		q.wrapTTL = ttl
 	}
 	return nil
+}
+
+// inNamespace says whether the request names another namespace than the root, which is the
+// only one: acting on the root in its place would be acting on the wrong data.
+func inNamespace(h http.Header) bool {
+	name := strings.Trim(h.Get("X-Vault-Namespace"), "/ ")
+	return name != "" && name != "root"
 }
 
 // presentedToken is the token that came along. Contract: http §3.

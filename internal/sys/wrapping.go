@@ -45,10 +45,6 @@ func candidate(c *backend.Call) (string, error) {
 
 // checkWrapping refuses what is no wrapping token before anything else is looked at.
 func (s *System) checkWrapping(ctx context.Context, c *backend.Call) error {
-	if c.Operation == backend.Read && c.Path != "wrapping/lookup" {
-		// The verb is wrong; the token keeps its use.
-		return nil
-	}
 	text, err := candidate(c)
 	if err != nil {
 		return err
