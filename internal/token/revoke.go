@@ -14,12 +14,24 @@ func (s *Store) Revoke(ctx context.Context, id ID, cause Cause, by string) error
 }
 
 // RevokeOrphan ends the token of id alone: its direct children live on as orphans. found is
-// false when there was no such token.
+// false when there was no such token, or it was dead: then its children are, and stay so.
 func (s *Store) RevokeOrphan(ctx context.Context, id ID, by string) (found bool, err error) {
-	if t, err := s.find(ctx, id); t == nil || err != nil {
-		return false, err
-	}
-	return true, s.end(ctx, id, End{Cause: Revoked, By: by, KeepChildren: true})
+	err = s.whole.Update(ctx, func(tx store.Tx) error {
+		found = false
+		area := s.area.Within(tx)
+		now := s.clock.Now()
+		living, _, err := s.alive(area, id, now)
+		if living == nil || err != nil {
+			return err
+		}
+		t, err := load(area, id)
+		if err != nil {
+			return err
+		}
+		found = true
+		return s.endIn(tx, t, End{Cause: Revoked, By: by, At: now.UnixNano(), KeepChildren: true})
+	})
+	return found && err == nil, err
 }
 
 func (s *Store) end(ctx context.Context, id ID, why End) error {
