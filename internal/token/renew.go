@@ -36,7 +36,7 @@ func (s *Store) Renew(ctx context.Context, id ID, increment time.Duration, call 
 	var out *Renewed
 	err = s.area.Update(ctx, func(tx store.Tx) error {
 		now := s.clock.Now()
-		living, _, err := alive(tx, id, now)
+		living, _, err := s.alive(tx, id, now)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (s *Store) Renew(ctx context.Context, id ID, increment time.Duration, call 
 				bounds.asked = durationOf(old.Life.LastTTL)
 			}
 		}
-		out, err = s.renewed(tx, old, bounds)
+		out, err = s.renewed(tx, old, living, bounds)
 		return err
 	})
 	return out, err
@@ -95,12 +95,13 @@ func (s *Store) roleBounds(tx store.Tx, t *Token, bounds *span) error {
 
 // renewed writes the new end. When it comes earlier than the old one, whoever hangs below
 // must look again.
-func (s *Store) renewed(tx store.Tx, old *Token, bounds span) (*Renewed, error) {
+func (s *Store) renewed(tx store.Tx, old, living *Token, bounds span) (*Renewed, error) {
 	ttl, warnings, err := bounds.resolve()
 	if err != nil {
 		return nil, err
 	}
-	t := old.clone()
+	// living differs from old where its parent was revoked alone and it was not freed yet.
+	t := living.clone()
 	t.expireAfter(bounds.now, ttl)
 	t.Life.Renewed = bounds.now.UnixNano()
 	if t.Life.Expires < old.Life.Expires {
