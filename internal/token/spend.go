@@ -37,7 +37,7 @@ func (s *Store) Spend(ctx context.Context, t *Token) (*Token, error) {
 	now := s.clock.Now()
 	var after *Token
 	err := s.area.Update(ctx, func(tx store.Tx) error {
-		before, _, err := alive(tx, t.ID, now)
+		before, _, err := s.alive(tx, t.ID, now)
 		if err != nil {
 			return err
 		}
@@ -48,7 +48,9 @@ func (s *Store) Spend(ctx context.Context, t *Token) (*Token, error) {
 		if err != nil {
 			return err
 		}
-		after = stored.clone()
+		if after = stored.clone(); after.Uses == 0 {
+			return nil // t is of an earlier token with the same custom id
+		}
 		if after.Uses--; after.Uses == 0 {
 			after.Uses, after.Life.SpentAt = spent, now.UnixNano()
 		}
