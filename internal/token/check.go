@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ const (
 // of reading the store.
 func (s *Store) Check(ctx context.Context, report func(Problem)) error {
 	return s.area.View(ctx, func(r store.Reader) error {
-		c := &checker{r: r, texts: s.texts, late: s.clock.Now().Add(-overdue).UnixNano(), report: report}
+		c := &checker{s: s, r: r, late: s.clock.Now().Add(-overdue).UnixNano(), report: report}
 		// Values are read one by one: one that cannot be read must not end the walk.
 		return r.Scan(store.Range{KeysOnly: true}, func(k, _ []byte) (bool, error) {
 			return true, c.key(k)
@@ -52,8 +53,8 @@ func (s *Store) Check(ctx context.Context, report func(Problem)) error {
 
 // checker is one walk.
 type checker struct {
-	r     store.Reader
-	texts *texts
+	s *Store
+	r store.Reader
 	// late is the Unix nanosecond before which the sweeper should have come.
 	late   int64
 	report func(Problem)
@@ -86,7 +87,86 @@ func (c *checker) key(k []byte) error {
 		k[0] == pathKey && len(k) >= 2+len(ID{}):
 		return c.entry(k)
 	}
+	return c.searchKey(k)
+}
+
+// searchKey checks what search, last use and jobs keep.
+func (c *checker) searchKey(k []byte) error {
+	const facetKey = 2 + 8
+	switch kind := k[0]; {
+	case (kind == createdOrder || kind == expiryOrder) && len(k) == facetKey+8+len(ID{}):
+		return c.entry(k)
+	case kind == countKey && len(k) == facetKey:
+		return c.count(k)
+	case kind == useOrder && len(k) == 1+8+len(ID{}), kind == useKey && len(k) == 1+len(ID{}):
+		return c.use(k)
+	case kind == jobKey, kind == finishedJobKey:
+		return c.readable(k, &Job{}, "a job that cannot be read")
+	case kind == progressKey:
+		return c.readable(k, &jobProgress{}, "a job's progress that cannot be read")
+	}
 	return c.problem(ID{}, "a key of no known kind")
+}
+
+// readable checks that the record at k decodes into v.
+func (c *checker) readable(k []byte, v any, what string) error {
+	data, err := c.r.Get(k)
+	if err == nil {
+		err = record.Decode(data, v)
+	}
+	if unreadable(err) {
+		return c.problem(ID{}, what)
+	}
+	return err
+}
+
+// count checks a facet's count against its index.
+func (c *checker) count(k []byte) error {
+	var have facetCount
+	data, err := c.r.Get(k)
+	if err == nil {
+		err = record.Decode(data, &have)
+	}
+	if unreadable(err) {
+		return c.problem(ID{}, "a count that cannot be read")
+	}
+	if err != nil {
+		return err
+	}
+	in := store.PrefixRange(append([]byte{createdOrder}, k[1:]...))
+	in.KeysOnly = true
+	var n int64
+	err = c.r.Scan(in, func(_, _ []byte) (bool, error) {
+		n++
+		return true, nil
+	})
+	if err == nil && n != have.Count {
+		return c.problem(ID{}, "a count that is not that of its index")
+	}
+	return err
+}
+
+// use checks a token's last use, or its place in the order of last use.
+func (c *checker) use(k []byte) error {
+	id := lastID(k)
+	t, err := load(c.r, id)
+	if unreadable(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if t == nil || t.End != nil {
+		return c.problem(id, "a last use without a token")
+	}
+	u, err := record.Get[lastUse](c.r, idKey(useKey, id))
+	if unreadable(err) {
+		return c.problem(id, "a last use that cannot be read")
+	}
+	if err == nil && k[0] == useOrder && !bytes.Equal(k, useEntry(t, u)) {
+		return c.problem(id, "a place in the order of last use that is not the token's")
+	}
+	return err
 }
 
 // entry checks that an index entry has a record which asks for it.
@@ -100,7 +180,7 @@ func (c *checker) entry(k []byte) error {
 		return err
 	case t == nil:
 		return c.problem(id, "an index entry without a record")
-	case !contains(t.entries(), k):
+	case !contains(append(t.entries(), c.s.facetEntries(t)...), k):
 		return c.problem(id, "an index entry that its record does not ask for")
 	}
 	return nil
@@ -123,7 +203,7 @@ func (c *checker) accessor(k []byte) error {
 		return err
 	case t == nil:
 		return c.problem(entry.ID, "an accessor without a record")
-	case t.Accessor != entry.Accessor || c.texts.accessorID(t.Accessor) != lastID(k):
+	case t.Accessor != entry.Accessor || c.s.texts.accessorID(t.Accessor) != lastID(k):
 		return c.problem(entry.ID, "an accessor that its record does not have")
 	}
 	return nil
@@ -144,7 +224,9 @@ func (c *checker) record(id ID) error {
 	case t.End == nil && t.Life.Expires == 0 && !t.Root:
 		return c.problem(id, "a token without end that is no root")
 	}
-	for _, k := range append(t.entries(), idKey(accessorKey, c.texts.accessorID(t.Accessor))) {
+	wanted := append(t.entries(), idKey(accessorKey, c.s.texts.accessorID(t.Accessor)))
+	wanted = append(wanted, c.s.facetEntries(t)...)
+	for _, k := range wanted {
 		if _, err := c.r.Get(k); errors.Is(err, store.ErrNotFound) {
 			c.report(Problem{What: fmt.Sprintf("a record without its entry of kind %q", k[:1]), ID: id})
 		} else if err != nil && !unreadable(err) {
