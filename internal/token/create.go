@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"time"
@@ -111,7 +112,7 @@ func (s *Store) parentOf(r store.Reader, caller *backend.Caller) (*Token, error)
 	if caller.Batch {
 		return nil, backend.Invalidf("batch tokens cannot create more tokens")
 	}
-	parent, _, err := alive(r, caller.ID, s.clock.Now())
+	parent, _, err := s.alive(r, caller.ID, s.clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -388,7 +389,10 @@ func (i *Issued) merge(what string, asked, role time.Duration) time.Duration {
 
 // expireAfter sets the end to ttl from now.
 func (t *Token) expireAfter(now time.Time, ttl time.Duration) {
-	t.Life.Expires = now.Add(ttl).UnixNano()
+	t.Life.Expires = now.UnixNano() + int64(ttl)
+	if t.Life.Expires < now.UnixNano() {
+		t.Life.Expires = math.MaxInt64 // Unix nanoseconds end in the year 2262
+	}
 	t.Life.LastTTL = secondsOf(ttl)
 }
 
