@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/chacha20poly1305"
 
+	"jeton/internal/backend"
 	"jeton/internal/record"
 )
 
@@ -135,13 +136,18 @@ func (x *texts) sealBatch(t *Token) (string, error) {
 	nonce := make([]byte, x.batch.NonceSize(), x.batch.NonceSize()+len(plain)+x.batch.Overhead())
 	_, _ = rand.Read(nonce)
 	sealed := x.batch.Seal(nonce, nonce, plain, []byte(batchPrefix))
-	return batchPrefix + base64.RawURLEncoding.EncodeToString(sealed), nil
+	text := batchPrefix + base64.RawURLEncoding.EncodeToString(sealed)
+	if len(text) > maxText {
+		return "", backend.Invalidf("a batch token carries all its data, and this is more than one can hold")
+	}
+	return text, nil
 }
 
 // openBatch reads a batch token; nil when this server did not make it.
 func (x *texts) openBatch(text string) *Token {
 	body, ok := strings.CutPrefix(text, batchPrefix)
-	if !ok || len(text) > maxText {
+	// The decoder passes over line breaks: with them one token would have many texts.
+	if !ok || len(text) > maxText || strings.ContainsAny(body, "\r\n") {
 		return nil
 	}
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(body)
@@ -159,6 +165,9 @@ func (x *texts) openBatch(text string) *Token {
 	}
 	return t
 }
+
+// equalMAC compares in constant time.
+func equalMAC(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
