@@ -17,6 +17,9 @@ import (
 //	g                          bumped by every commit that may end a token with children
 //	o <name>                   a role
 //	z <id>                     a token whose record could not be read
+//	s, e, n                    facets: see facet.go
+//	u, v                       last use: see lastuse.go
+//	J, p, j                    jobs: see jobs.go
 const (
 	recordKey   = 'r'
 	accessorKey = 'a'

@@ -94,6 +94,7 @@ func New(c Config) (*Store, error) {
 		owned: c.Owned,
 		vouch: c.Voucher,
 		ended: c.Witness,
+		uses:  uses{pending: map[ID]lastUse{}},
 	}
 	s.cancel = s.area.Subscribe(s.changed)
 	return s, nil

@@ -114,6 +114,8 @@ type End struct {
 	By string `cbor:"3,keyasint,omitempty"`
 	// KeepChildren lets the direct children live on as orphans.
 	KeepChildren bool `cbor:"4,keyasint,omitempty"`
+	// Job is the id of the job that ended the token.
+	Job string `cbor:"5,keyasint,omitempty"`
 }
 
 // Orphan says whether the token has no parent.

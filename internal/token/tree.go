@@ -1,0 +1,157 @@
+package token
+
+import (
+	"context"
+	"slices"
+
+	"jeton/internal/backend"
+	"jeton/internal/store"
+)
+
+// Tree is a token with its ancestors, and a page of its descendants in depth-first order.
+type Tree struct {
+	// Ancestors has the parent first.
+	Ancestors   []Row
+	Root        Row
+	Descendants []Row
+	// Next leads to the following descendants; "" after the last.
+	Next string
+}
+
+// Tree draws what hangs together with the living token of id: at most limit descendants, no
+// deeper than depth levels below it (0 is all).
+func (s *Store) Tree(ctx context.Context, id ID, depth, limit int, after string) (*Tree, error) {
+	at, err := s.readCursor(after)
+	if err != nil {
+		return nil, err
+	}
+	if len(at.Path) > 0 && at.Path[0] != id {
+		return nil, errCursor
+	}
+	var tree *Tree
+	err = s.area.View(ctx, func(r store.Reader) error {
+		tree = &Tree{}
+		t, _, err := s.alive(r, id, s.clock.Now())
+		if err != nil {
+			return err
+		}
+		if t == nil {
+			return backend.Errorf(backend.Denied, "bad token")
+		}
+		root, err := s.describe(r, t)
+		if err != nil {
+			return err
+		}
+		tree.Root = *root
+		if err := s.ancestors(r, t, tree); err != nil {
+			return err
+		}
+		return s.descend(r, walkLimits{depth, limit}, at.from(id), tree)
+	})
+	return tree, err
+}
+
+// ancestors adds the parents up to the orphan that all hang on.
+func (s *Store) ancestors(r store.Reader, t *Token, tree *Tree) error {
+	for level := -1; !t.Orphan(); level-- {
+		parent, err := load(r, t.Parent)
+		if err != nil || parent == nil {
+			return err
+		}
+		row, err := s.describe(r, parent)
+		if err != nil {
+			return err
+		}
+		row.Level = level
+		tree.Ancestors = append(tree.Ancestors, *row)
+		t = parent
+	}
+	return nil
+}
+
+type walkLimits struct{ depth, rows int }
+
+// place is where a walk of a tree stands.
+type place struct {
+	// path has the ids from the tree's root down to the token whose children come next.
+	path []ID
+	// after is the child that was dealt with last, its own subtree included; nil for none.
+	after *ID
+}
+
+// from is the place that a cursor names, or the beginning of the tree of root.
+func (c *cursor) from(root ID) place {
+	if len(c.Path) == 0 {
+		return place{path: []ID{root}}
+	}
+	at := place{path: c.Path}
+	if len(c.Key) == len(ID{}) {
+		after := ID(c.Key)
+		at.after = &after
+	}
+	return at
+}
+
+func (p place) cursor() cursor {
+	c := cursor{Path: p.path}
+	if p.after != nil {
+		c.Key = p.after[:]
+	}
+	return c
+}
+
+// descend walks the children depth first from a place on. Its memory is one path, however
+// large the tree.
+func (s *Store) descend(r store.Reader, limits walkLimits, at place, tree *Tree) error {
+	now := s.clock.Now().UnixNano()
+	for len(at.path) > 0 {
+		depth := len(at.path)
+		var next *ID
+		if limits.depth == 0 || depth <= limits.depth {
+			var err error
+			if next, err = s.nextChild(r, at.path[depth-1], at.after); err != nil {
+				return err
+			}
+		}
+		if next == nil {
+			done := at.path[depth-1]
+			at = place{path: at.path[:depth-1], after: &done}
+			continue
+		}
+		child, err := load(r, *next)
+		if unreadable(err) || (err == nil && (child == nil || child.endedItself(now))) {
+			at.after = next
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if len(tree.Descendants) == limits.rows {
+			tree.Next, err = s.writeCursor(at.cursor())
+			return err
+		}
+		row, err := s.describe(r, child)
+		if err != nil {
+			return err
+		}
+		row.Level = depth
+		tree.Descendants = append(tree.Descendants, *row)
+		at = place{path: append(slices.Clone(at.path), *next)}
+	}
+	return nil
+}
+
+// nextChild is the first child of parent, or the one after below; nil after the last.
+func (s *Store) nextChild(r store.Reader, parent ID, below *ID) (next *ID, err error) {
+	in := store.PrefixRange(idKey(childKey, parent))
+	if below != nil {
+		in.From = store.After(key(childKey, parent[:], below[:]))
+	}
+	in.Limit, in.KeysOnly = 1, true
+	err = r.Scan(in, func(k, _ []byte) (bool, error) {
+		id := lastID(k)
+		next = &id
+		return false, nil
+	})
+	return next, err
+}
