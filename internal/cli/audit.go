@@ -39,7 +39,7 @@ request is refused when no device can record it.
 by their hash any more.
 
     $ jeton audit disable file/`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestAudit,
 			build: func(*flagSet) runFunc { return runAuditDisable },
 		},
 	}

@@ -41,14 +41,14 @@ func authCommands() []command {
 			help: `Changes settings of the auth method at PATH; what is not given stays.
 
     $ jeton auth tune -default-lease-ttl=1h userpass/`,
-			arity: exactly(1), surface: talks, build: buildAuthTune,
+			arity: exactly(1), surface: talks, suggest: suggestAuth, build: buildAuthTune,
 		},
 		{
 			name: "auth disable", args: "PATH", synopsis: "Disable an auth method",
 			help: `Disables the auth method at PATH. Every token it issued is revoked.
 
     $ jeton auth disable userpass/`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestAuth,
 			build: func(*flagSet) runFunc { return runAuthDisable },
 		},
 		{
@@ -57,7 +57,7 @@ func authCommands() []command {
 revoked.
 
     $ jeton auth move auth/approle/ auth/machines/`,
-			arity: exactly(2), surface: talks,
+			arity: exactly(2), surface: talks, suggest: suggestAuth,
 			build: func(*flagSet) runFunc { return runAuthMove },
 		},
 		{
@@ -65,7 +65,7 @@ revoked.
 			help: `Prints what the server says about an enabled auth method.
 
     $ jeton auth help userpass`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestAuth,
 			build: func(*flagSet) runFunc {
 				return func(s *session, args []string) error {
 					return runPathHelp(s, []string{"auth/" + strings.TrimPrefix(trimPath(args[0]), "auth/")})

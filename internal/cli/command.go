@@ -55,7 +55,9 @@ type command struct {
 	help     string // what it does, and examples; says "jeton" for the program
 	arity    arity
 	surface  surface
-	predict  complete.Predictor
+	// predict or suggest complete the arguments; suggest asks the server.
+	predict complete.Predictor
+	suggest suggestFunc
 	// build registers the command's own flags and returns what runs after
 	// they were parsed.
 	build func(f *flagSet) runFunc
@@ -147,10 +149,13 @@ func (i *invocation) AutocompleteFlags() complete.Flags {
 
 // AutocompleteArgs implements the frame's CommandAutocomplete.
 func (i *invocation) AutocompleteArgs() complete.Predictor {
-	if i.row.predict == nil {
-		return complete.PredictNothing
+	switch {
+	case i.row.suggest != nil:
+		return i.predictor(i.row.suggest)
+	case i.row.predict != nil:
+		return i.row.predict
 	}
-	return i.row.predict
+	return complete.PredictNothing
 }
 
 // named puts the name the program was called by into a help text.
@@ -218,6 +223,7 @@ func rootHelp(program string) hcli.HelpFunc {
     $ jeton token create -policy=default -ttl=1h
     $ jeton kv put secret/app/db password=s3cr3t
 
+Settings come from flags, then from JETON_ variables, then from VAULT_ variables.
 "jeton <command> -h" explains a command and shows examples of it.`)
 		return named(b.String(), program)
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/posener/complete"
 )
 
 // coreCommands read and write any path. contract: cli §6.
@@ -22,7 +21,7 @@ Read a secret, then one field of it:
 
     $ jeton read cubbyhole/note
     $ jeton read -field=password cubbyhole/note`,
-			arity: atLeast(1), surface: shows | takesRaw,
+			arity: atLeast(1), surface: shows | takesRaw, suggest: suggestPaths,
 			build: func(*flagSet) runFunc { return runRead },
 		},
 		{
@@ -37,7 +36,7 @@ K=- from standard input; @file.json and - alone take a JSON object.
 Some paths want no data; then -force (-f) is needed:
 
     $ jeton write -f auth/approle/role/app/secret-id`,
-			arity: atLeast(1), surface: shows, predict: complete.PredictFiles("*"),
+			arity: atLeast(1), surface: shows, suggest: suggestPaths,
 			build: buildWrite,
 		},
 		{
@@ -46,7 +45,7 @@ Some paths want no data; then -force (-f) is needed:
 
     $ jeton patch secret/data/app/db data='{"password":"new"}'
     $ echo '{"data": {"password": "new"}}' | jeton patch secret/data/app/db -`,
-			arity: atLeast(1), surface: shows, predict: complete.PredictFiles("*"),
+			arity: atLeast(1), surface: shows, suggest: suggestPaths,
 			build: buildPatch,
 		},
 		{
@@ -54,7 +53,7 @@ Some paths want no data; then -force (-f) is needed:
 			help: `Deletes what is at PATH. It is not an error if nothing is there.
 
     $ jeton delete cubbyhole/note`,
-			arity: atLeast(1), surface: shows,
+			arity: atLeast(1), surface: shows, suggest: suggestPaths,
 			build: func(*flagSet) runFunc { return runDelete },
 		},
 		{
@@ -63,7 +62,7 @@ Some paths want no data; then -force (-f) is needed:
 
     $ jeton list auth/token/accessors
     $ jeton list -format=json auth/token/accessors | jq -r '.[]'`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestPaths,
 			build: buildList,
 		},
 		{
@@ -81,7 +80,7 @@ TOKEN the token in use is taken to be the wrapping token.
 			help: `Prints what the server says about PATH and its parameters.
 
     $ jeton path-help auth/token`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestPaths,
 			build: func(*flagSet) runFunc { return runPathHelp },
 		},
 	}

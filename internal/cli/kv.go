@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/posener/complete"
 )
 
 // kvCommands work on key-value secrets of either version. contract: cli §6 "kv".
@@ -26,7 +25,7 @@ func kvCommands() []command {
     $ jeton kv get secret/app/db
     $ jeton kv get -version=2 secret/app/db
     $ jeton kv get -field=password secret/app/db`,
-			arity: exactly(1), surface: shows, build: buildKVGet,
+			arity: exactly(1), surface: shows, suggest: suggestKV, build: buildKVGet,
 		},
 		{
 			name: "kv put", args: "PATH [DATA K=V...]", synopsis: "Set or update a secret",
@@ -35,7 +34,7 @@ newest version is the one given, 0 meaning that there must be none.
 
     $ jeton kv put secret/app/db user=app password=@password.txt
     $ jeton kv put -cas=1 secret/app/db user=app password=new`,
-			arity: atLeast(1), surface: shows, predict: complete.PredictFiles("*"), build: buildKVPut,
+			arity: atLeast(1), surface: shows, suggest: suggestKV, build: buildKVPut,
 		},
 		{
 			name: "kv patch", args: "PATH [DATA K=V...]", synopsis: "Update some fields of a secret",
@@ -45,14 +44,14 @@ does not allow patching, the secret is read, changed and written with check-and-
 
     $ jeton kv patch secret/app/db password=new
     $ jeton kv patch -remove-data=old_password secret/app/db`,
-			arity: atLeast(1), surface: shows, predict: complete.PredictFiles("*"), build: buildKVPatch,
+			arity: atLeast(1), surface: shows, suggest: suggestKV, build: buildKVPatch,
 		},
 		{
 			name: "kv list", args: "PATH", synopsis: "List secrets",
 			help: `Lists the names below PATH; those with a slash at the end hold more.
 
     $ jeton kv list secret/app`,
-			arity: exactly(1), surface: talks, build: buildKVList,
+			arity: exactly(1), surface: talks, suggest: suggestKV, build: buildKVList,
 		},
 	}
 }
@@ -67,14 +66,14 @@ back.
 
     $ jeton kv delete secret/app/db
     $ jeton kv delete -versions=1,2 secret/app/db`,
-			arity: exactly(1), surface: shows, build: buildKVDelete,
+			arity: exactly(1), surface: shows, suggest: suggestKV, build: buildKVDelete,
 		},
 		{
 			name: "kv undelete", args: "PATH", synopsis: "Undelete versions of a secret",
 			help: `Brings deleted versions back.
 
     $ jeton kv undelete -versions=2 secret/app/db`,
-			arity: exactly(1), surface: shows,
+			arity: exactly(1), surface: shows, suggest: suggestKV,
 			build: func(f *flagSet) runFunc { return buildKVVersions(f, "undelete", "Undelete") },
 		},
 		{
@@ -82,7 +81,7 @@ back.
 			help: `Removes the data of versions so that nothing can bring it back.
 
     $ jeton kv destroy -versions=1 secret/app/db`,
-			arity: exactly(1), surface: shows,
+			arity: exactly(1), surface: shows, suggest: suggestKV,
 			build: func(f *flagSet) runFunc { return buildKVVersions(f, "destroy", "Destroy") },
 		},
 		{
@@ -90,14 +89,14 @@ back.
 			help: `Writes the data of an old version again, as a new version.
 
     $ jeton kv rollback -version=2 secret/app/db`,
-			arity: exactly(1), surface: shows, build: buildKVRollback,
+			arity: exactly(1), surface: shows, suggest: suggestKV, build: buildKVRollback,
 		},
 		{
 			name: "kv enable-versioning", args: "MOUNT", synopsis: "Turn on versions in a kv engine",
 			help: `Turns a kv engine of version 1 into one of version 2.
 
     $ jeton kv enable-versioning secret/`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestSecrets,
 			build: func(*flagSet) runFunc { return runKVEnableVersioning },
 		},
 	}

@@ -21,14 +21,14 @@ func kvMetadataCommands() []command {
 			help: `Shows the metadata of a secret and all its versions.
 
     $ jeton kv metadata get secret/app/db`,
-			arity: exactly(1), surface: shows, build: buildKVMetadataGet,
+			arity: exactly(1), surface: shows, suggest: suggestKV, build: buildKVMetadataGet,
 		},
 		{
 			name: "kv metadata put", args: "PATH", synopsis: "Set metadata of a secret",
 			help: `Sets the metadata of a secret; what is not given goes back to its default.
 
     $ jeton kv metadata put -max-versions=5 -custom-metadata=owner=ann secret/app/db`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestKV,
 			build: func(f *flagSet) runFunc { return buildKVMetadataWrite(f, false) },
 		},
 		{
@@ -37,7 +37,7 @@ func kvMetadataCommands() []command {
 
     $ jeton kv metadata patch -custom-metadata=owner=bob secret/app/db
     $ jeton kv metadata patch -remove-custom-metadata=owner secret/app/db`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestKV,
 			build: func(f *flagSet) runFunc { return buildKVMetadataWrite(f, true) },
 		},
 		{
@@ -45,7 +45,7 @@ func kvMetadataCommands() []command {
 			help: `Removes a secret for good: data, versions and metadata.
 
     $ jeton kv metadata delete secret/app/db`,
-			arity: exactly(1), surface: talks, build: buildKVMetadataDelete,
+			arity: exactly(1), surface: talks, suggest: suggestKV, build: buildKVMetadataDelete,
 		},
 	}
 }

@@ -31,7 +31,7 @@ func policyCommands() []command {
 			help: `Prints the rules of a policy.
 
     $ jeton policy read app > app.hcl`,
-			arity: exactly(1), surface: shows,
+			arity: exactly(1), surface: shows, suggest: suggestPolicies,
 			build: func(*flagSet) runFunc { return runPolicyRead },
 		},
 		{
@@ -48,7 +48,7 @@ func policyCommands() []command {
 			help: `Deletes a policy. Tokens that have it lose at once what it gave.
 
     $ jeton policy delete app`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestPolicies,
 			build: func(*flagSet) runFunc { return runPolicyDelete },
 		},
 		{

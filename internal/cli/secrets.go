@@ -40,7 +40,7 @@ func secretsCommands() []command {
 			help: `Changes settings of the secrets engine at PATH; what is not given stays.
 
     $ jeton secrets tune -max-lease-ttl=72h app/`,
-			arity: exactly(1), surface: talks, build: buildSecretsTune,
+			arity: exactly(1), surface: talks, suggest: suggestSecrets, build: buildSecretsTune,
 		},
 		{
 			name: "secrets disable", args: "PATH", synopsis: "Disable a secrets engine",
@@ -48,7 +48,7 @@ func secretsCommands() []command {
 leases are revoked.
 
     $ jeton secrets disable app/`,
-			arity: exactly(1), surface: talks,
+			arity: exactly(1), surface: talks, suggest: suggestSecrets,
 			build: func(*flagSet) runFunc { return runSecretsDisable },
 		},
 		{
@@ -56,7 +56,7 @@ leases are revoked.
 			help: `Moves a secrets engine. Its data goes along, its leases are revoked.
 
     $ jeton secrets move app/ team/app/`,
-			arity: exactly(2), surface: talks,
+			arity: exactly(2), surface: talks, suggest: suggestSecrets,
 			build: func(*flagSet) runFunc {
 				return func(s *session, args []string) error {
 					return s.move("secrets engine", withSlash(args[0]), withSlash(args[1]), "", "")
