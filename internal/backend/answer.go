@@ -146,9 +146,21 @@ type Auth struct {
 	Orphan           bool              `json:"orphan"`
 	MFARequirement   *struct{}         `json:"mfa_requirement"`
 	NumUses          int               `json:"num_uses"`
+	// RenewalPlan goes beyond the contract: old clients pass over its members.
+	*RenewalPlan
 	// DisplayName and TokenID are for the audit entry and the pipeline.
 	DisplayName string  `json:"-"`
 	TokenID     TokenID `json:"-"`
+}
+
+// RenewalPlan tells a client how long its token can live and when to renew it.
+type RenewalPlan struct {
+	// RenewableUntil is RFC 3339, or null for a token that can be kept alive for ever.
+	RenewableUntil *string `json:"renewable_until"`
+	// LimitedBy is token, role, mount, system or parent, or null.
+	LimitedBy *string `json:"limited_by"`
+	// RenewAfter is RFC 3339, or null for a token that cannot be renewed.
+	RenewAfter *string `json:"renew_after"`
 }
 
 // WrapInfo is the block that stands for a wrapped answer. Contract: wrapping §2.

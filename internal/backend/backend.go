@@ -84,6 +84,8 @@ type Mount struct {
 	Accessor string
 	// DefaultTTL and MaxTTL are the effective limits: the mount's own, or the system's.
 	DefaultTTL, MaxTTL time.Duration
+	// SystemMaxTTL is what MaxTTL is where the mount is not tuned.
+	SystemMaxTTL time.Duration
 	// TokenType is an auth mount's tuning: "default-service", "default-batch", "service" or "batch".
 	TokenType string
 }

@@ -105,6 +105,7 @@ func (t *Table) around(e Entry, b backend.Backend, routes *backend.Table, g *gat
 	m := &Mounted{Entry: e, Backend: b, Routes: routes, gate: g}
 	m.Info = backend.Mount{Path: e.Path, Type: e.Type, Accessor: e.Accessor, TokenType: e.Tuning.TokenType}
 	m.Info.DefaultTTL, m.Info.MaxTTL = t.Effective(e.Tuning)
+	m.Info.SystemMaxTTL = t.system.MaxTTL
 	return m
 }
 

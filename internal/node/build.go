@@ -176,6 +176,18 @@ func (b *boxes) Get(r store.Reader, id backend.TokenID, name string) (json.RawMe
 // voucher joins tokens to the login methods that issued them.
 type voucher struct{ mounts *mount.Table }
 
+// mountInfo joins the token method to the mounts that bound its tokens.
+type mountInfo struct{ house *House }
+
+// Info returns the mount of an accessor.
+func (i mountInfo) Info(accessor string) (backend.Mount, bool) {
+	m, ok := i.house.Mounts.ByAccessor(accessor)
+	if !ok {
+		return backend.Mount{}, false
+	}
+	return m.Info, true
+}
+
 // revoker joins the mount table to what its mounts issued.
 type revoker struct{ house *House }
 

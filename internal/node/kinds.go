@@ -25,7 +25,7 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 		{Name: "token", Class: mount.AuthClass, Fixed: true, Path: "auth/token/",
 			Description: "token based credentials",
 			New: func(context.Context, backend.Env) (backend.Backend, error) {
-				return authtoken.New(h.Tokens, h.Policies, n.clock), nil
+				return authtoken.New(h.Tokens, h.Policies, mountInfo{h}, n.clock), nil
 			}},
 		{Name: "kv", Class: mount.SecretClass, New: kv.New, Versioned: true,
 			Upgrade: func(ctx context.Context, area *store.Area) error { return kv.Upgrade(ctx, area, n.clock) }},

@@ -65,6 +65,8 @@ type Node struct {
 	clock    *clock.Steady
 	settings Settings
 	log      *slog.Logger
+	roots    *Roots
+	rekey    *seal.Rekey
 
 	// changing serialises init, unseal and seal.
 	changing sync.Mutex
@@ -74,10 +76,12 @@ type Node struct {
 
 // New makes a sealed node over raw. wrapper is nil for Shamir.
 func New(raw store.Store, wrapper seal.Wrapper, c *clock.Steady, settings Settings) *Node {
-	return &Node{
+	n := &Node{
 		raw: raw, clock: c, settings: settings, log: settings.Log,
 		keeper: seal.NewKeeper(raw, c, wrapper, settings.Log.With("room", "seal")),
 	}
+	n.roots, n.rekey = newRoots(n.keeper), seal.NewRekey(n.keeper)
+	return n
 }
 
 // Enter lets a request into the house; leave must be called when it is done. house is nil
@@ -205,6 +209,9 @@ func (n *Node) Seal(ctx context.Context) error {
 	h.gate.Unlock()
 	h.stop()
 	h.done.Wait()
+	if err := h.Tokens.FlushUses(ctx); err != nil {
+		n.log.Warn("the last uses of tokens could not be written down", "error", err)
+	}
 	h.Mounts.Close()
 	h.Tokens.Close()
 	h.Policies.Close()
@@ -236,11 +243,21 @@ const sweepEvery = time.Second
 func (n *Node) sweep(ctx context.Context, h *House) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var remembered time.Time
+	var remembered, flushed time.Time
 	for {
 		dealt, err := h.Tokens.Sweep(ctx)
+		if err == nil {
+			var more int
+			more, err = h.Tokens.SweepJobs(ctx)
+			dealt += more
+		}
 		if err != nil && ctx.Err() == nil {
 			n.log.Error("sweeping tokens failed; it is tried again", "error", err)
+		}
+		if now := n.clock.Now(); now.Sub(flushed) >= token.FlushEvery {
+			if err := h.Tokens.FlushUses(ctx); err == nil {
+				flushed = now
+			}
 		}
 		if now := n.clock.Now(); now.Sub(remembered) >= rememberEvery {
 			if err := n.rememberTime(ctx, h.Store, now); err == nil {

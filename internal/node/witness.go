@@ -23,7 +23,7 @@ func (w *witness) Ended(ctx context.Context, endings []token.Ending) {
 		err := w.audit.LogEvent(ctx, &audit.Event{
 			Time: time.Unix(0, e.End.At).UTC(), Name: "token.ended", Cause: string(e.End.Cause),
 			Accessor: e.Token.Accessor, CausedBy: e.End.By, Path: e.Token.Origin.Path,
-			Policies: e.Token.Policies, EntityID: e.Token.EntityID, DisplayName: e.Token.Origin.DisplayName,
+			Policies: e.Token.Policies, EntityID: e.Token.EntityID, DisplayName: e.Token.Origin.DisplayName, Job: e.End.Job,
 		})
 		if err != nil {
 			w.log.Warn("the end of a token could not be written to the audit log", "cause", e.End.Cause, "error", err)

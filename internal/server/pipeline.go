@@ -187,6 +187,7 @@ func (x *exchange) authenticate(ctx context.Context) error {
 		}
 	}
 	x.token, x.usesLeft = t, t.Uses
+	x.house.Tokens.Used(t, x.request.remote.Addr())
 	return nil
 }
 
@@ -321,7 +322,9 @@ func (x *exchange) issue(ctx context.Context) error {
 	}
 	x.response.Warnings = append(x.response.Warnings, issued.Warnings...)
 	x.response.Auth = issued.Token.Auth(issued.Text, nil, issued.TTL)
-	return nil
+	plan, err := x.house.Tokens.PlanOf(ctx, issued.Token, x.mounted.Info)
+	x.response.Auth.RenewalPlan = plan.Answer()
+	return err
 }
 
 // finish encodes the answer's data, and wraps the whole if that was asked for.

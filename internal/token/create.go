@@ -69,17 +69,22 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 				return backend.Invalidf("unknown role %s", ask.Role)
 			}
 		}
-		parent, err := s.parentOf(r, ask.Caller)
+		parent, until, err := s.parentOf(r, ask.Caller)
 		if err != nil {
 			return err
 		}
-		out, err = ask.resolve(parent, role, s.clock.Now())
-		return err
+		if out, err = ask.resolve(parent, role, s.clock.Now()); err != nil {
+			return err
+		}
+		out.warnOfParent(until)
+		return nil
 	}
-	if err := s.area.View(ctx, func(r store.Reader) error { return run(r) }); err != nil {
-		return nil, err
+	if ask.Type == "batch" || ask.Role != "" {
+		if err := s.area.View(ctx, func(r store.Reader) error { return run(r) }); err != nil {
+			return nil, err
+		}
 	}
-	if out.Token.Batch {
+	if out != nil && out.Token.Batch {
 		text, err := s.texts.sealBatch(out.Token)
 		if err != nil {
 			return nil, err
@@ -107,25 +112,39 @@ func (i *Issued) unless(err error) (*Issued, error) {
 	return i, nil
 }
 
+// warnOfParent says when the parent will cut the token short. until is the earliest end of the
+// parent and its ancestors, 0 for never.
+func (i *Issued) warnOfParent(until int64) {
+	t := i.Token
+	if t.Orphan() || until == 0 || (t.Life.Expires != 0 && t.Life.Expires <= until) {
+		return
+	}
+	i.Warnings = append(i.Warnings, fmt.Sprintf("The parent token ends at %s and takes this token with it; renew the parent in time, or create an orphan",
+		time.Unix(0, until).UTC().Format(time.RFC3339)))
+}
+
 // parentOf is the caller's token as a parent: alive, with its ancestry, in this very state.
-func (s *Store) parentOf(r store.Reader, caller *backend.Caller) (*Token, error) {
+// until is the earliest end among them, 0 for never.
+func (s *Store) parentOf(r store.Reader, caller *backend.Caller) (parent *Token, until int64, err error) {
 	if caller.Batch {
-		return nil, backend.Invalidf("batch tokens cannot create more tokens")
+		return nil, 0, backend.Invalidf("batch tokens cannot create more tokens")
 	}
-	parent, _, err := s.alive(r, caller.ID, s.clock.Now())
+	parent, until, err = s.alive(r, caller.ID, s.clock.Now())
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if parent == nil {
-		return nil, backend.Invalidf("parent token lookup failed: no parent found")
+	switch {
+	case parent == nil:
+		return nil, 0, backend.Invalidf("parent token lookup failed: no parent found")
+	case parent.Uses > 0:
+		return nil, 0, backend.Invalidf("restricted use token cannot generate child tokens")
+	case parent.Depth >= MaxDepth:
+		return nil, 0, backend.Invalidf("a token hierarchy has at most %d levels", MaxDepth)
 	}
-	if parent.Uses > 0 {
-		return nil, backend.Invalidf("restricted use token cannot generate child tokens")
+	if e := parent.Life.Expires; e != 0 && (until == 0 || e < until) {
+		until = e
 	}
-	if parent.Depth >= MaxDepth {
-		return nil, backend.Invalidf("a token hierarchy has at most %d levels", MaxDepth)
-	}
-	return parent, nil
+	return parent, until, nil
 }
 
 // insert names the token and stores it. custom is the id that the request gave, or "".

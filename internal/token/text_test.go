@@ -58,7 +58,10 @@ func TestTamperedTextTouchesNoStorage(t *testing.T) {
 					bad = append(bad, text[:at]+string([]byte{c})+text[at+1:])
 				}
 			}
-			bad = append(bad, text[:at], text[:at]+text[at+1:])
+			bad = append(bad, text[:at]+text[at+1:])
+			if at != len(servicePrefix)+plainChars { // else it has a root token's form, which the store must be asked about
+				bad = append(bad, text[:at])
+			}
 		}
 		bad = append(bad, text+"A", text+"=", text+"\n", " "+text, strings.ToUpper(text), "s"+text[3:])
 	}

@@ -19,21 +19,51 @@ type Policies interface {
 	Exists(ctx context.Context, name string) (bool, error)
 }
 
+// Mounts finds the mount whose limits bound a token.
+type Mounts interface {
+	// Info returns the mount of an accessor; ok is false when there is none.
+	Info(accessor string) (m backend.Mount, ok bool)
+}
+
 // Method is the token method's backend.
 type Method struct {
 	tokens   *tokens.Store
 	policies Policies
+	mounts   Mounts
 	clock    clock.Clock
 }
 
 // New serves auth/token over the token room.
-func New(store *tokens.Store, policies Policies, c clock.Clock) *Method {
-	return &Method{tokens: store, policies: policies, clock: c}
+func New(store *tokens.Store, policies Policies, mounts Mounts, c clock.Clock) *Method {
+	return &Method{tokens: store, policies: policies, mounts: mounts, clock: c}
+}
+
+// plan is how long t can be kept alive. own is the token method's mount.
+func (m *Method) plan(ctx context.Context, t *tokens.Token, own backend.Mount) (*backend.RenewalPlan, error) {
+	bounding := own
+	if t.Origin.Mount != "" {
+		if info, ok := m.mounts.Info(t.Origin.Mount); ok {
+			bounding = info
+		}
+	}
+	plan, err := m.tokens.PlanOf(ctx, t, bounding)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Answer(), nil
+}
+
+// auth is the answer's token block, with the plan.
+func (m *Method) auth(ctx context.Context, c *backend.Call, t *tokens.Token, text string, ttl time.Duration) (*backend.Auth, error) {
+	a := t.Auth(text, nil, ttl)
+	var err error
+	a.RenewalPlan, err = m.plan(ctx, t, c.Mount)
+	return a, err
 }
 
 // Routes are the paths of contract tokens §2.
 func (m *Method) Routes() []backend.Route {
-	return slices.Concat(m.lifeRoutes(), m.roleRoutes())
+	return slices.Concat(m.lifeRoutes(), m.roleRoutes(), m.seeRoutes())
 }
 
 func (m *Method) lifeRoutes() []backend.Route {
@@ -121,7 +151,8 @@ func (m *Method) create(kind string, orphan bool) func(context.Context, *backend
 				warnings = append(warnings, fmt.Sprintf("Policy %q does not exist", name))
 			}
 		}
-		return &backend.Response{Auth: issued.Token.Auth(issued.Text, nil, issued.TTL), Issued: true, Warnings: warnings}, nil
+		auth, err := m.auth(ctx, c, issued.Token, issued.Text, issued.TTL)
+		return &backend.Response{Auth: auth, Issued: true, Warnings: warnings}, err
 	}
 }
 
@@ -158,6 +189,8 @@ type lookupData struct {
 	TTL              backend.Seconds   `json:"ttl"`
 	Type             string            `json:"type"`
 	IdentityPolicies []string          `json:"identity_policies,omitempty"`
+	// RenewalPlan goes beyond the contract; rows of a search have none.
+	*backend.RenewalPlan
 }
 
 // describe writes a token down for a client. text is the token as presented, "" when it was
@@ -228,7 +261,15 @@ func (m *Method) lookup(ctx context.Context, c *backend.Call, req *tokenRequest)
 	if t == nil {
 		return nil, errBad
 	}
-	return m.describe(t, req.Token), nil
+	return m.look(ctx, c, t, req.Token)
+}
+
+// look is describe with the plan.
+func (m *Method) look(ctx context.Context, c *backend.Call, t *tokens.Token, text string) (*lookupData, error) {
+	d := m.describe(t, text)
+	var err error
+	d.RenewalPlan, err = m.plan(ctx, t, c.Mount)
+	return d, err
 }
 
 func (m *Method) lookupSelf(ctx context.Context, c *backend.Call, _ *tokenRequest) (*lookupData, error) {
@@ -239,7 +280,7 @@ func (m *Method) lookupSelf(ctx context.Context, c *backend.Call, _ *tokenReques
 	if t == nil {
 		return nil, errBad
 	}
-	return m.describe(t, c.Caller.Token), nil
+	return m.look(ctx, c, t, c.Caller.Token)
 }
 
 // byAccessor returns the token of an accessor, nil when it is on record and its token is gone.
@@ -254,7 +295,7 @@ func (m *Method) byAccessor(ctx context.Context, accessor string) (*tokens.Token
 	return t, err
 }
 
-func (m *Method) lookupAccessor(ctx context.Context, _ *backend.Call, req *accessorRequest) (*lookupData, error) {
+func (m *Method) lookupAccessor(ctx context.Context, c *backend.Call, req *accessorRequest) (*lookupData, error) {
 	t, err := m.byAccessor(ctx, req.Accessor)
 	if err != nil {
 		return nil, err
@@ -262,7 +303,7 @@ func (m *Method) lookupAccessor(ctx context.Context, _ *backend.Call, req *acces
 	if t == nil {
 		return nil, errBad
 	}
-	return m.describe(t, ""), nil
+	return m.look(ctx, c, t, "")
 }
 
 type renewRequest struct {
@@ -319,7 +360,8 @@ func (m *Method) renewToken(ctx context.Context, c *backend.Call, t *tokens.Toke
 	if err != nil {
 		return nil, err
 	}
-	return &backend.Response{Auth: renewed.Token.Auth(text, nil, renewed.TTL), Warnings: renewed.Warnings}, nil
+	auth, err := m.auth(ctx, c, renewed.Token, text, renewed.TTL)
+	return &backend.Response{Auth: auth, Warnings: renewed.Warnings}, err
 }
 
 func (m *Method) revoke(ctx context.Context, c *backend.Call, req *tokenRequest) (*backend.None, error) {
