@@ -215,16 +215,20 @@ func (x *exchange) settle(ctx context.Context) error {
 
 // authorise asks the ACL, on the very bytes that the handler gets.
 func (x *exchange) authorise(ctx context.Context) error {
+	var err error
+	if x.acl, err = x.house.Policies.For(ctx, x.token.Policies, x.token.Root, nil); err != nil {
+		return err
+	}
+	if x.call != nil {
+		// Whether something exists may depend on whose it is; sudo is not known yet.
+		x.call.Caller = x.caller()
+	}
 	if err := x.settle(ctx); err != nil {
 		return err
 	}
 	operation := x.request.operation
 	if x.call != nil {
 		operation = x.call.Operation
-	}
-	var err error
-	if x.acl, err = x.house.Policies.For(ctx, x.token.Policies, x.token.Root, nil); err != nil {
-		return err
 	}
 	x.decision = x.acl.Check(policy.Request{
 		Capability: capability(operation), Path: x.path, Data: x.request.data,
