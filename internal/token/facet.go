@@ -2,6 +2,7 @@ package token
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"slices"
 
 	"jeton/internal/record"
@@ -68,7 +69,7 @@ func (t *Token) facets() []facet {
 	if t.Orphan() {
 		out = append(out, facet{orphanFacet, ""})
 	} else {
-		out = append(out, facet{parentFacet, string(t.Parent[:])})
+		out = append(out, facet{parentFacet, parentValue(t.Parent)})
 	}
 	for k, v := range t.Meta {
 		out = append(out, facet{metaFacet, k + "\x00" + v})
@@ -78,6 +79,9 @@ func (t *Token) facets() []facet {
 	}
 	return out
 }
+
+// parentValue is a parent's id as a facet's value: values are stored as text, which must be UTF-8.
+func parentValue(id ID) string { return hex.EncodeToString(id[:]) }
 
 // counted says whether a facet's tokens are counted: not those with as many values as tokens.
 func (f facet) counted() bool { return f.kind != metaFacet && f.kind != nameFacet }

@@ -91,7 +91,7 @@ func (f *Filter) facets() []facet {
 		out = append(out, facet{orphanFacet, ""})
 	}
 	if f.Parent != (ID{}) {
-		out = append(out, facet{parentFacet, string(f.Parent[:])})
+		out = append(out, facet{parentFacet, parentValue(f.Parent)})
 	}
 	if f.MetaKey != "" {
 		out = append(out, facet{metaFacet, f.MetaKey + "\x00" + f.MetaValue})

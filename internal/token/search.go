@@ -228,7 +228,7 @@ func (s *Store) livesIn(r store.Reader, id ID, now time.Time) (bool, error) {
 func (s *Store) describe(r store.Reader, t *Token) (*Row, error) {
 	row := &Row{Token: t}
 	var err error
-	if row.Children, err = s.readCount(r, facet{parentFacet, string(t.ID[:])}); err != nil {
+	if row.Children, err = s.readCount(r, facet{parentFacet, parentValue(t.ID)}); err != nil {
 		return nil, err
 	}
 	if !t.Orphan() {
