@@ -271,8 +271,10 @@ func TestSpan(t *testing.T) {
 		if s.explicitMax > 0 && end.After(s.issued.Add(s.explicitMax)) {
 			t.Fatalf("ends %s after the explicit max", end.Sub(s.issued.Add(s.explicitMax)))
 		}
-		if s.period == 0 && end.After(s.issued.Add(s.effectiveMax())) {
-			t.Fatalf("ends after the max")
+		for _, most := range []time.Duration{s.mount.MaxTTL, s.maxTTL, s.explicitMax} {
+			if s.period == 0 && (most > 0 || most == s.mount.MaxTTL) && end.After(s.issued.Add(most)) {
+				t.Fatalf("ends after a max of %s", most)
+			}
 		}
 	})
 }
