@@ -68,9 +68,6 @@ func (m *Method) filter(ctx context.Context, r *filterRequest) (f tokens.Filter,
 		if err != nil {
 			return f, err
 		}
-		if parent == nil {
-			return f, errBad
-		}
 		f.Parent = parent.ID
 	}
 	now := m.clock.Now()
@@ -193,9 +190,6 @@ func (m *Method) tree(ctx context.Context, c *backend.Call, req *treeRequest) (*
 		t, err := m.byAccessor(ctx, req.Accessor)
 		if err != nil {
 			return nil, err
-		}
-		if t == nil {
-			return nil, errBad
 		}
 		id = t.ID
 	}

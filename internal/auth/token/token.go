@@ -283,13 +283,14 @@ func (m *Method) lookupSelf(ctx context.Context, c *backend.Call, _ *tokenReques
 	return m.look(ctx, c, t, c.Caller.Token)
 }
 
-// byAccessor returns the token of an accessor, nil when it is on record and its token is gone.
+// byAccessor returns the living token of an accessor. One that has ended is as unknown before
+// it is swept as after: clients tell by this text that a token is gone.
 func (m *Method) byAccessor(ctx context.Context, accessor string) (*tokens.Token, error) {
 	if accessor == "" {
 		return nil, backend.Errorf(backend.InvalidAggregate, "missing accessor")
 	}
-	t, known, err := m.tokens.FindAccessor(ctx, accessor)
-	if err == nil && !known {
+	t, _, err := m.tokens.FindAccessor(ctx, accessor)
+	if err == nil && t == nil {
 		return nil, backend.Errorf(backend.InvalidAggregate, "invalid accessor")
 	}
 	return t, err
@@ -299,9 +300,6 @@ func (m *Method) lookupAccessor(ctx context.Context, c *backend.Call, req *acces
 	t, err := m.byAccessor(ctx, req.Accessor)
 	if err != nil {
 		return nil, err
-	}
-	if t == nil {
-		return nil, errBad
 	}
 	return m.look(ctx, c, t, "")
 }
@@ -345,9 +343,6 @@ func (m *Method) renewAccessor(ctx context.Context, c *backend.Call, req *renewA
 	t, err := m.byAccessor(ctx, req.Accessor)
 	if err != nil {
 		return nil, err
-	}
-	if t == nil {
-		return nil, backend.Invalidf("token not found")
 	}
 	return m.renewToken(ctx, c, t, "", req.Increment)
 }
@@ -394,15 +389,13 @@ func (m *Method) revokeAccessor(ctx context.Context, c *backend.Call, req *acces
 	if req.Accessor == "" {
 		return nil, backend.Errorf(backend.InvalidAggregate, "missing accessor")
 	}
-	t, known, err := m.tokens.FindAccessor(ctx, req.Accessor)
-	switch {
-	case err != nil:
+	t, _, err := m.tokens.FindAccessor(ctx, req.Accessor)
+	if err != nil {
 		return nil, err
-	case !known:
+	}
+	if t == nil {
 		c.Warn("No token found with this accessor")
 		return nil, nil
-	case t == nil:
-		return nil, backend.Invalidf("token not found")
 	}
 	return nil, m.revokeToken(ctx, c, t)
 }
