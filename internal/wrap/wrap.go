@@ -76,8 +76,17 @@ var errInvalid = backend.Invalidf("wrapping token is not valid or does not exist
 // Wrap puts answer aside for ttl and returns what the client gets in its place. accessor is of
 // the token or secret id inside, "" for none.
 func (s *Store) Wrap(ctx context.Context, ttl time.Duration, path string, answer Answer, accessor string) (*backend.WrapInfo, error) {
+	return s.wrap(ctx, ttl, path, accessor, func(store.Tx) (*Answer, error) { return &answer, nil })
+}
+
+// wrap issues the token and puts aside, in the same transaction, what source gives.
+func (s *Store) wrap(ctx context.Context, ttl time.Duration, path, accessor string, source func(store.Tx) (*Answer, error)) (*backend.WrapInfo, error) {
 	issued, err := s.tokens.IssueWrapping(ctx, ttl, path, func(tx store.Tx, id backend.TokenID) error {
-		return s.fill(tx, id, answer, infoObject{
+		answer, err := source(tx)
+		if err != nil {
+			return err
+		}
+		return s.fill(tx, id, *answer, infoObject{
 			Path: path, Time: s.clock.Now().Format(time.RFC3339Nano), Seconds: int64(ttl / time.Second), Accessor: accessor,
 		})
 	})
@@ -149,43 +158,48 @@ func (s *Store) read(r store.Reader, id backend.TokenID, name string, into any) 
 // Open takes the answer that text stands for. However many ask, exactly one gets it; the
 // others get the contract's error.
 func (s *Store) Open(ctx context.Context, text string) (*Answer, error) {
-	answer, _, err := s.take(ctx, text)
+	t, err := s.Valid(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	var answer *Answer
+	err = s.whole.Update(ctx, func(tx store.Tx) (err error) {
+		answer, err = s.take(tx, t.ID)
+		return err
+	})
 	return answer, err
 }
 
-func (s *Store) take(ctx context.Context, text string) (*Answer, infoObject, error) {
+// take reads the answer and ends its token, in one transaction.
+func (s *Store) take(tx store.Tx, id backend.TokenID) (*Answer, error) {
 	var response responseObject
-	var info infoObject
-	t, err := s.Valid(ctx, text)
-	if err != nil {
-		return nil, info, err
+	if err := s.read(tx, id, responseBox, &response); err != nil {
+		return nil, err
 	}
-	found, err := s.tokens.UseUp(ctx, t.ID, false, func(tx store.Tx) error {
-		response, info = responseObject{}, infoObject{}
-		if err := s.read(tx, t.ID, infoBox, &info); err != nil {
-			return err
-		}
-		return s.read(tx, t.ID, responseBox, &response)
-	})
+	found, err := s.tokens.UseUp(tx, id)
 	if err != nil {
-		return nil, info, err
+		return nil, err
 	}
 	if !found {
-		return nil, info, errInvalid
+		return nil, errInvalid
 	}
-	return &Answer{Status: response.Status, ContentType: response.ContentType, Body: []byte(response.Response)}, info, nil
+	return &Answer{Status: response.Status, ContentType: response.ContentType, Body: []byte(response.Response)}, nil
 }
 
 // Rewrap moves the answer that text stands for to a new wrapping token with the original
-// path and life; ttl, if not 0, can only shorten it. Contract: wrapping §4.4.
+// path and life, in one transaction; ttl, if not 0, can only shorten it. Contract: wrapping §4.4.
 func (s *Store) Rewrap(ctx context.Context, text string, ttl time.Duration) (*backend.WrapInfo, error) {
-	answer, info, err := s.take(ctx, text)
+	old, err := s.Valid(ctx, text)
 	if err != nil {
+		return nil, err
+	}
+	var info infoObject
+	if err := s.whole.View(ctx, func(r store.Reader) error { return s.read(r, old.ID, infoBox, &info) }); err != nil {
 		return nil, err
 	}
 	original := time.Duration(info.Seconds) * time.Second
 	if ttl <= 0 || ttl > original {
 		ttl = original
 	}
-	return s.Wrap(ctx, ttl, info.Path, *answer, info.Accessor)
+	return s.wrap(ctx, ttl, info.Path, info.Accessor, func(tx store.Tx) (*Answer, error) { return s.take(tx, old.ID) })
 }
