@@ -44,8 +44,6 @@ func UnservedSettings() []Unserved {
 		{Key: "listener.redact_addresses", Field: "Exposure.RedactAddresses", Protects: true},
 		{Key: "listener.redact_cluster_name", Field: "Exposure.RedactClusterName", Protects: true},
 		{Key: "listener.redact_version", Field: "Exposure.RedactVersion", Protects: true},
-		{Key: "listener.disable_unauthed_rekey_endpoints", Field: "Exposure.DisableUnauthedRekey", Protects: true},
-		{Key: "listener.disable_unauthed_generate_root_endpoints", Field: "Exposure.DisableUnauthedGenerateRoot", Protects: true},
 
 		// A transit seal is refused as a whole, where seals are made.
 		{Field: "TransitSeal.*"},

@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"jeton/internal/backend"
 	"jeton/internal/seal"
@@ -18,14 +20,38 @@ import (
 // rawHandler answers a path that works without keys or outside the envelope. Contract: sys §0.1.
 type rawHandler func(ctx context.Context, r *http.Request) reply
 
+// rawHandlers are those of this listener: its configuration can leave some out, and their paths
+// are then unknown.
 func (s *Server) rawHandlers() map[string]rawHandler {
-	return map[string]rawHandler{
-		"sys/init":        verbs(map[string]rawHandler{http.MethodGet: s.getInit, http.MethodPut: s.putInit}),
-		"sys/seal-status": verbs(map[string]rawHandler{http.MethodGet: s.sealStatus}),
-		"sys/unseal":      verbs(map[string]rawHandler{http.MethodPut: s.unseal}),
-		"sys/seal":        verbs(map[string]rawHandler{http.MethodPut: s.sealNow}),
-		"sys/health":      verbs(map[string]rawHandler{http.MethodGet: s.health, http.MethodHead: s.health}),
-		"sys/leader":      verbs(map[string]rawHandler{http.MethodGet: s.leader}),
+	handlers := map[string]rawHandler{
+		"sys/init":      verbs(map[string]rawHandler{http.MethodGet: s.getInit, http.MethodPut: s.putInit}),
+		"sys/unseal":    verbs(map[string]rawHandler{http.MethodPut: s.unseal}),
+		"sys/seal":      verbs(map[string]rawHandler{http.MethodPut: s.sealNow}),
+		"sys/step-down": verbs(map[string]rawHandler{http.MethodPut: s.stepDown}),
+		"sys/health":    verbs(map[string]rawHandler{http.MethodGet: s.health, http.MethodHead: s.health}),
+	}
+	if !s.listener.Exposure.DisableUnauthedGenerateRoot {
+		maps.Copy(handlers, s.rootHandlers())
+	}
+	if !s.listener.Exposure.DisableUnauthedRekey {
+		maps.Copy(handlers, s.rekeyHandlers())
+	}
+	for path, h := range handlers {
+		handlers[path] = s.rootNamespaceOnly(h)
+	}
+	handlers["sys/seal-status"] = verbs(map[string]rawHandler{http.MethodGet: s.sealStatus})
+	handlers["sys/leader"] = verbs(map[string]rawHandler{http.MethodGet: s.leader})
+	return handlers
+}
+
+// rootNamespaceOnly refuses who thinks to be in a namespace. Contract: sys §0.6.
+func (s *Server) rootNamespaceOnly(h rawHandler) rawHandler {
+	return func(ctx context.Context, r *http.Request) reply {
+		switch strings.Trim(r.Header.Get("X-Vault-Namespace"), "/ ") {
+		case "", "root":
+			return h(ctx, r)
+		}
+		return s.errorReply(backend.Invalidf("operation unavailable in namespaces"))
 	}
 }
 
@@ -270,7 +296,28 @@ func (s *Server) maySeal(ctx context.Context, r *http.Request) *reply {
 	return nil
 }
 
-// admitSeal authenticates, authorises and audits a request to seal.
+// stepDown answers a caller with sudo on sys/step-down: one node has nobody to hand over to, so
+// there is nothing to do. Contract: sys §4; observed, sys §4.
+func (s *Server) stepDown(ctx context.Context, r *http.Request) reply {
+	house, leave := s.node.Enter()
+	if house == nil {
+		return reply{status: http.StatusNoContent}
+	}
+	defer leave()
+	req, err := s.read(r)
+	if err != nil {
+		return s.errorReply(err)
+	}
+	x := &exchange{house: house, request: req, path: req.path}
+	err = s.admitSeal(ctx, x)
+	x.afterLastUse(ctx, s)
+	if err != nil {
+		return s.refuse(x, err)
+	}
+	return reply{status: http.StatusNoContent}
+}
+
+// admitSeal authenticates, authorises and audits a request to seal or to step down.
 func (s *Server) admitSeal(ctx context.Context, x *exchange) error {
 	// A request for help must not seal.
 	x.request.help = false

@@ -40,7 +40,7 @@ func New(rooms *Rooms) *System { return &System{Rooms: rooms} }
 func (s *System) Routes() []backend.Route {
 	return slices.Concat(
 		s.mountRoutes(), s.authRoutes(), s.remountRoutes(), s.policyRoutes(), s.capabilityRoutes(),
-		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.uiRoutes(),
+		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.shareRoutes(), s.uiRoutes(),
 	)
 }
 
