@@ -2,7 +2,8 @@ package token
 
 import (
 	"context"
-	"math/rand/v2"
+	"crypto/rand"
+	"encoding/binary"
 	"time"
 
 	"jeton/internal/backend"
@@ -47,9 +48,7 @@ func (s *Store) PlanOf(ctx context.Context, t *Token, mount backend.Mount) (plan
 	plan.RenewableUntil, plan.LimitedBy = t.Expires(), "token"
 	if t.Life.Renewable {
 		left := time.Duration(t.Life.Expires - now.UnixNano())
-		// Two thirds of what is left, give or take a twentieth.
-		jitter := 1 + (rand.Float64()-0.5)/10
-		plan.RenewAfter = now.Add(time.Duration(float64(left) * 2 / 3 * jitter)).Truncate(time.Second)
+		plan.RenewAfter = now.Add(jittered(left * 2 / 3)).Truncate(time.Second)
 	}
 	if t.Batch {
 		return plan, nil
@@ -67,6 +66,15 @@ func (s *Store) PlanOf(ctx context.Context, t *Token, mount backend.Mount) (plan
 		return err
 	})
 	return plan, err
+}
+
+// jittered is d, give or take a twentieth.
+func jittered(d time.Duration) time.Duration {
+	var b [2]byte
+	_, _ = rand.Read(b[:])
+	// From -1/20 to +1/20 in 65,536 steps.
+	offset := float64(binary.BigEndian.Uint16(b[:]))/(1<<16)*0.1 - 0.05
+	return d + time.Duration(float64(d)*offset)
 }
 
 // bound finds the least of what bounds renewals.
