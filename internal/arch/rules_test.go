@@ -270,10 +270,13 @@ func checkDeclarationSize(tree []source) []finding {
 	return found
 }
 
-// isWireShape tells whether every field has a JSON name: such a struct is as wide as the
-// contract's object is.
+// isWireShape tells whether every field has a JSON name, or is embedded: such a struct is as
+// wide as the contract's object is.
 func isWireShape(s *ast.StructType) bool {
 	for _, f := range s.Fields.List {
+		if len(f.Names) == 0 {
+			continue
+		}
 		if f.Tag == nil || !strings.Contains(f.Tag.Value, `json:"`) {
 			return false
 		}

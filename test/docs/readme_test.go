@@ -109,7 +109,7 @@ func run(t *testing.T, b fence, script, home string) string {
 	case "python":
 		python := os.Getenv("JETON_PYTHON")
 		if python == "" {
-			python = "python3"
+			python = "/usr/bin/python3" // Debian's own, which sees Debian's hvac.
 		}
 		if err := exec.CommandContext(ctx, python, "-c", "import hvac").Run(); err != nil {
 			lack(t, "hvac for "+python)
