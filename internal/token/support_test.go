@@ -384,3 +384,6 @@ func (t countingTx) DeleteRange(from, to []byte) error {
 	t.c.writes.Add(1)
 	return t.tx.DeleteRange(from, to)
 }
+
+// loginOf is a login that earned policies.
+func loginOf(policies ...string) *backend.Login { return &backend.Login{Policies: policies} }

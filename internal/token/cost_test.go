@@ -1,0 +1,244 @@
+package token
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"jeton/internal/store"
+)
+
+// tree puts size tokens below top, levels deep, and returns the last level.
+func (w *world) tree(top *Issued, size, levels int) (leaves []*Issued) {
+	w.t.Helper()
+	parents := []*Issued{top}
+	for range levels {
+		var level []*Issued
+		for len(level) < size/levels {
+			var batch []*Issued
+			w.ok(w.area.Update(w.ctx, func(tx store.Tx) error {
+				batch = nil
+				for range min(2000, size/levels-len(level)) {
+					above := parents[(len(level)+len(batch))%len(parents)].Token
+					next := &Issued{Token: above.clone()}
+					next.Token.Parent, next.Token.Depth = above.ID, above.Depth+1
+					next.Token.Accessor = randomBase62(plainChars)
+					if err := w.insert(tx, next, "", newRandomness()); err != nil {
+						return err
+					}
+					batch = append(batch, next)
+				}
+				return nil
+			}))
+			level = append(level, batch...)
+		}
+		parents = level
+	}
+	return parents
+}
+
+// A token that is cached costs no look at the store, however often it is asked for.
+func TestCachedLookupTouchesNoStorage(t *testing.T) {
+	s := &counting{Store: memory(t)}
+	w := worldOver(t, s)
+	leaf := w.child(w.child(w.plain()))
+	w.mustLive(leaf)
+	s.reset()
+	for range 100 {
+		if _, err := w.request(leaf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.views.Load() + s.updates.Load(); n != 0 {
+		t.Errorf("%d looks at the store", n)
+	}
+	// A stranger's creation and revocation leave what is cached where it is.
+	stranger := w.plain()
+	w.revoke(stranger)
+	s.reset()
+	if _, err := w.request(leaf); err != nil || s.views.Load() != 0 {
+		t.Errorf("%d looks at the store after a leaf was revoked elsewhere; %v", s.views.Load(), err)
+	}
+}
+
+// The first lookup after a start reads the token and its ancestors, and nothing that grows
+// with the number of tokens.
+func TestFirstLookupReadsTheAncestryAlone(t *testing.T) {
+	for _, depth := range []int{0, 1, 10, 100} {
+		t.Run(fmt.Sprintf("%d levels", depth), func(t *testing.T) {
+			s := &counting{Store: memory(t)}
+			w := worldOver(t, s)
+			leaf := w.plain()
+			if depth > 0 {
+				leaf = w.chain(leaf, depth)
+			}
+			w.tree(w.plain(), 500, 5)
+			s.reset()
+			w.reopen()
+			found, err := w.Find(w.ctx, leaf.Text)
+			if found == nil || err != nil {
+				t.Fatalf("found %v, %v", found, err)
+			}
+			// The leaf, depth ancestors, the root.
+			if gets, scanned := s.gets.Load(), s.scanned.Load(); gets > int64(depth)+2 || scanned > 1 {
+				t.Errorf("%d reads, %d scanned", gets, scanned)
+			}
+		})
+	}
+}
+
+// The issue's promise: revoking the root of a tree is one small write whatever hangs below,
+// and from the answer on every descendant is refused; sweeping is bounded step by step.
+func TestRevokingATreeIsOneWrite(t *testing.T) {
+	for _, size := range []int{0, 10, 20_000} {
+		t.Run(fmt.Sprintf("%d tokens", size), func(t *testing.T) {
+			s := &counting{Store: memory(t)}
+			w := worldOver(t, s)
+			top := w.create(w.root, func(a *Ask) { a.Policies, a.TTL = []string{"web"}, "10h" })
+			var leaves []*Issued
+			if size > 0 {
+				leaves = w.tree(top, size, 10)
+				w.mustLive(leaves[0], leaves[len(leaves)-1])
+			}
+			s.reset()
+			w.revoke(top)
+			if updates, writes, read := s.updates.Load(), s.writes.Load(), s.gets.Load()+s.scanned.Load(); updates != 1 || writes > 60 || read > 60 {
+				t.Errorf("%d updates, %d writes, %d reads", updates, writes, read)
+			}
+			w.mustBeDead(top)
+			for n := 0; n < len(leaves); n += max(1, len(leaves)/50) {
+				w.mustBeDead(leaves[n])
+			}
+			const step = 100 * sweepBatch
+			for dealt := 1; dealt > 0; {
+				s.reset()
+				var err error
+				dealt, err = w.Sweep(w.ctx)
+				w.ok(err)
+				if writes := s.writes.Load(); writes > step {
+					t.Fatalf("one step of the sweeper writes %d times", writes)
+				}
+			}
+			if n := w.records(); n != 1 {
+				t.Errorf("%d records are left", n)
+			}
+			w.mustCheck()
+		})
+	}
+}
+
+// The cache is bounded, and a token that fell out of it is found all the same.
+func TestCacheIsBounded(t *testing.T) {
+	w := newWorld(t)
+	c := w.Store.cache
+	for n := range 3 * shardEntries {
+		c.put(ID{0: 1, 1: byte(n), 2: byte(n >> 8), 3: byte(n >> 16)}, &cached{token: &Token{}}, 0)
+	}
+	if n := len(c.shard(ID{0: 1}).entries); n > shardEntries {
+		t.Errorf("%d entries in a shard of %d", n, shardEntries)
+	}
+	// A fill that began before a drop is not kept.
+	id := ID{0: 2}
+	_, changes := c.get(id)
+	c.drop(id)
+	c.put(id, &cached{token: &Token{}}, changes)
+	if entry, _ := c.get(id); entry != nil {
+		t.Error("what was read before a change is kept after it")
+	}
+}
+
+func benchWorld(b *testing.B) (*world, *Issued) {
+	w := worldOver(b, memory(b))
+	b.Cleanup(func() { w.Store.Close() })
+	return w, w.plain()
+}
+
+func BenchmarkFind(b *testing.B) {
+	w, i := benchWorld(b)
+	leaf := w.chain(i, 3)
+	b.Run("cached", func(b *testing.B) {
+		for b.Loop() {
+			if t, err := w.Find(w.ctx, leaf.Text); t == nil || err != nil {
+				b.Fatal(t, err)
+			}
+		}
+	})
+	b.Run("cold", func(b *testing.B) {
+		for b.Loop() {
+			w.cache.drop(leaf.Token.ID)
+			if t, err := w.Find(w.ctx, leaf.Text); t == nil || err != nil {
+				b.Fatal(t, err)
+			}
+		}
+	})
+}
+
+func BenchmarkCreate(b *testing.B) {
+	w, i := benchWorld(b)
+	for b.Loop() {
+		w.child(i)
+	}
+}
+
+func BenchmarkLogin(b *testing.B) {
+	w, _ := benchWorld(b)
+	login := loginOf("web")
+	for b.Loop() {
+		w.must(w.IssueLogin(w.ctx, login, loginMount, "auth/userpass/login/a", ""))
+	}
+}
+
+func BenchmarkRenew(b *testing.B) {
+	w, i := benchWorld(b)
+	for b.Loop() {
+		w.clock.Add(time.Second)
+		if _, err := w.renew(i, time.Hour); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSpend(b *testing.B) {
+	w, _ := benchWorld(b)
+	i := w.limited(1 << 30)
+	for b.Loop() {
+		if _, err := w.Spend(w.ctx, i.Token); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRevoke(b *testing.B) {
+	b.Run("leaf", func(b *testing.B) {
+		w, i := benchWorld(b)
+		for b.Loop() {
+			b.StopTimer()
+			leaf := w.child(i)
+			b.StartTimer()
+			w.revoke(leaf)
+		}
+	})
+	b.Run("tree of 10,000", func(b *testing.B) {
+		w, i := benchWorld(b)
+		for b.Loop() {
+			b.StopTimer()
+			top := w.child(i)
+			w.tree(top, 10_000, 10)
+			b.StartTimer()
+			w.revoke(top)
+		}
+	})
+}
+
+func BenchmarkSweep(b *testing.B) {
+	w, i := benchWorld(b)
+	for b.Loop() {
+		b.StopTimer()
+		top := w.child(i)
+		w.tree(top, 10_000, 10)
+		w.revoke(top)
+		b.StartTimer()
+		w.sweepAll()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10_000, "ns/token")
+}
