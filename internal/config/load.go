@@ -19,7 +19,6 @@ type Options struct {
 }
 
 var (
-	//lint:ignore ST1005 the contract's text
 	errNoFiles    = errors.New("No configuration files found. Please provide configurations with the -config flag. If you are supplying a directory, its files must end in .hcl or .json")
 	errNotRegular = errors.New("not a regular file")
 )

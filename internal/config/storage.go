@@ -57,7 +57,6 @@ func parseStorage(s scope, c *Config, e entry) error {
 		case "embedded", "file", "raft":
 			got.storage.Type = StorageEmbedded
 		default:
-			//lint:ignore ST1005 the contract's text
 			return fmt.Errorf("Unknown storage type %s (supported: embedded, inmem, and file and raft as synonyms of embedded)", b.labels[0])
 		}
 		decode(s, &got, b.body, storageGrammar(declared))
