@@ -1,0 +1,213 @@
+// Command bench measures a durable Jeton against a bare net/http server of the same answer
+// size, with the same closed-loop clients in one run. Absolute figures move with the machine;
+// the ratios hold.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+type bench struct {
+	binary  string
+	clients int
+	seconds time.Duration
+	only    string
+	audit   bool
+	server  *process
+}
+
+// result is one measured row.
+type result struct {
+	Name      string  `json:"name"`
+	OpsPerSec float64 `json:"ops_per_second"`
+	P50       float64 `json:"p50_us"`
+	P99       float64 `json:"p99_us"`
+	P999      float64 `json:"p999_us"`
+	CPU       float64 `json:"cpu_us_per_op"`
+	Failures  int64   `json:"failures"`
+	// CPUTimesBare and OpsTimesPeer are ratios; 0 where there is nothing to compare with.
+	CPUTimesBare float64 `json:"cpu_times_bare,omitempty"`
+	OpsTimesPeer float64 `json:"ops_times_peer,omitempty"`
+	Verdict      string  `json:"verdict,omitempty"`
+}
+
+func main() {
+	b := &bench{}
+	bare := flag.String("bare", "", "serve as the bare server on this address")
+	bareSize := flag.Int("bare-size", 600, "the size of the bare server's answer")
+	out := flag.String("json", "", "write the results to this file as JSON")
+	flag.StringVar(&b.binary, "binary", "bin/jeton", "the server")
+	flag.IntVar(&b.clients, "clients", 32, "closed-loop clients")
+	flag.DurationVar(&b.seconds, "time", 5*time.Second, "how long each operation is measured")
+	flag.StringVar(&b.only, "only", "", "measure only operations whose name contains this")
+	flag.BoolVar(&b.audit, "audit", false, "with a file audit device")
+	flag.Parse()
+	if *bare != "" {
+		fail(serveBare(*bare, *bareSize))
+	}
+	results, err := b.run()
+	fail(err)
+	report(results)
+	if *out != "" {
+		data, err := json.MarshalIndent(results, "", "  ")
+		fail(err)
+		fail(os.WriteFile(*out, append(data, '\n'), 0o644))
+	}
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// serveBare answers JSON of a size and does nothing else.
+func serveBare(address string, size int) error {
+	body := []byte(`{"data":"` + strings.Repeat("x", size) + "\"}\n")
+	return http.ListenAndServe(address, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = w.Write(body)
+	}))
+}
+
+func (b *bench) run() (results []result, err error) {
+	bareServer, err := startBare(600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, bareServer.stop()) }()
+	get := operation{name: "bare net/http", prepare: func(*bench, int) (func(*connection) error, error) {
+		return func(c *connection) error {
+			_, err := expect(c, request{method: "GET", path: "/"}, 200)
+			return err
+		}, nil
+	}}
+	base, err := b.measure(get, bareServer)
+	if err != nil {
+		return nil, err
+	}
+	results = append(results, base)
+	dir, err := os.MkdirTemp("", "jeton-bench")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if b.server, err = startJeton(b.binary, dir); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.server.stop()) }()
+	if err := b.server.initialise(); err != nil {
+		return nil, err
+	}
+	if err := b.prepareServer(); err != nil {
+		return nil, err
+	}
+	if b.audit {
+		options := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
+		if err := b.server.call("PUT", "/v1/sys/audit/file", options, nil); err != nil {
+			return nil, err
+		}
+	}
+	for _, op := range operations() {
+		if !strings.Contains(op.name, b.only) {
+			continue
+		}
+		r, err := b.measure(op, b.server)
+		if err != nil {
+			return results, fmt.Errorf("%s: %w", op.name, err)
+		}
+		judge(op, base, &r)
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// judge sets a row against the bare server and the peer.
+func judge(op operation, base result, r *result) {
+	r.CPUTimesBare = r.CPU / base.CPU
+	if op.peerOps > 0 {
+		r.OpsTimesPeer = r.OpsPerSec / op.peerOps
+	}
+	met := (op.cpuTimesBare == 0 || r.CPUTimesBare <= op.cpuTimesBare) && (op.opsTimesPeer == 0 || r.OpsTimesPeer >= op.opsTimesPeer)
+	r.Verdict = "met"
+	if !met {
+		r.Verdict = fmt.Sprintf("missed: wants cpu <= %.1f x bare, ops >= %.0f x peer", op.cpuTimesBare, op.opsTimesPeer)
+	}
+}
+
+// measure drives p with closed-loop clients and counts what they see.
+func (b *bench) measure(op operation, p *process) (result, error) {
+	runs := make([]func(*connection) error, b.clients)
+	for i := range runs {
+		run, err := op.prepare(b, i)
+		if err != nil {
+			return result{}, err
+		}
+		runs[i] = run
+	}
+	latencies := make([][]time.Duration, b.clients)
+	var failed failures
+	drive := func(length time.Duration, keep bool) time.Duration {
+		var clients sync.WaitGroup
+		begin := time.Now()
+		for i := range runs {
+			clients.Go(func() {
+				c := &connection{address: p.address}
+				for time.Since(begin) < length {
+					at := time.Now()
+					if err := runs[i](c); err != nil {
+						failed.add(err)
+						continue
+					}
+					if keep {
+						latencies[i] = append(latencies[i], time.Since(at))
+					}
+				}
+				if c.conn != nil {
+					_ = c.conn.Close()
+				}
+			})
+		}
+		clients.Wait()
+		return time.Since(begin)
+	}
+	drive(b.seconds/5, false)
+	before, err := p.cpu()
+	if err != nil {
+		return result{}, err
+	}
+	took := drive(b.seconds, true)
+	after, err := p.cpu()
+	if err != nil {
+		return result{}, err
+	}
+	all := slices.Concat(latencies...)
+	if first := failed.first.Load(); len(all) == 0 && first != nil {
+		return result{}, *first
+	}
+	slices.Sort(all)
+	at := func(q float64) float64 { return float64(all[int(q*float64(len(all)-1))]) / 1e3 }
+	return result{Name: op.name, OpsPerSec: float64(len(all)) / took.Seconds(), P50: at(.5), P99: at(.99), P999: at(.999),
+		CPU: float64(after-before) / 1e3 / float64(len(all)), Failures: failed.count.Load()}, nil
+}
+
+// report prints the table for people.
+func report(results []result) {
+	fmt.Printf("%-22s %10s %9s %9s %9s %9s %7s %7s %5s  %s\n", "operation", "ops/s", "p50 µs", "p99 µs", "p99.9 µs", "cpu µs", "x bare", "x peer", "fail", "target")
+	for _, r := range results {
+		fmt.Printf("%-22s %10.0f %9.0f %9.0f %9.0f %9.1f %7.2f %7.1f %5d  %s\n",
+			r.Name, r.OpsPerSec, r.P50, r.P99, r.P999, r.CPU, r.CPUTimesBare, r.OpsTimesPeer, r.Failures, r.Verdict)
+	}
+}

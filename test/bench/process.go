@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a server under measurement.
+type process struct {
+	cmd     *exec.Cmd
+	address string
+	dir     string
+	// token is the root token, share the one unseal key.
+	token, share string
+}
+
+// start runs a command and waits until its port answers.
+func start(address string, cmd *exec.Cmd) (*process, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, address: address}
+	deadline := time.Now().Add(15 * time.Second)
+	for {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			return p, conn.Close()
+		}
+		if time.Now().After(deadline) {
+			return nil, errors.Join(fmt.Errorf("%s does not answer: %w", address, err), p.stop())
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// stop ends the process and waits for it.
+func (p *process) stop() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	err := p.cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return nil
+	}
+	return err
+}
+
+// cpu is the processor time that the process has used.
+func (p *process) cpu() (time.Duration, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name in parentheses may have spaces; what follows it has not.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+2:]))
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(fields[12], 10, 64)
+	// The kernel counts in hundredths of a second.
+	return time.Duration(user+system) * 10 * time.Millisecond, err
+}
+
+// resident is the process's resident memory in bytes.
+func (p *process) resident() (int64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(data))[1], 10, 64)
+	return pages * int64(os.Getpagesize()), err
+}
+
+// freeAddress is a loopback address that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// startBare runs this program as the server that answers and does nothing else.
+func startBare(size int) (*process, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return start(address, exec.Command(self, "-bare", address, "-bare-size", strconv.Itoa(size)))
+}
+
+// startJeton runs a durable server in dir, initialises it where it is new, and unseals it.
+func startJeton(binary, dir string) (*process, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	config := fmt.Sprintf("storage \"embedded\" {\n  path = %q\n}\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n}\n",
+		filepath.Join(dir, "data"), address)
+	path := filepath.Join(dir, "bench.hcl")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(binary, "server", "-config="+path)
+	cmd.Stdout, cmd.Stderr = log, log
+	p, err := start(address, cmd)
+	if err != nil {
+		return nil, err
+	}
+	p.dir = dir
+	return p, nil
+}
+
+// initialise makes keys for a new server and opens it.
+func (p *process) initialise() error {
+	var made struct {
+		Keys  []string `json:"keys"`
+		Token string   `json:"root_token"`
+	}
+	if err := p.call("PUT", "/v1/sys/init", `{"secret_shares":1,"secret_threshold":1}`, &made); err != nil {
+		return err
+	}
+	p.token, p.share = made.Token, made.Keys[0]
+	return p.unseal()
+}
+
+func (p *process) unseal() error {
+	return p.call("PUT", "/v1/sys/unseal", fmt.Sprintf(`{"key":%q}`, p.share), nil)
+}
+
+// call is one request outside the measurement. Its answer goes into out.
+func (p *process) call(method, path, body string, out any) error {
+	c := &connection{address: p.address}
+	r, err := c.do(request{method: method, path: path, token: p.token, body: []byte(body)})
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	if r.status >= 300 {
+		return fmt.Errorf("%s %s: status %d: %s", method, path, r.status, r.body)
+	}
+	if out == nil || len(r.body) == 0 {
+		return nil
+	}
+	return json.Unmarshal(r.body, out)
+}
