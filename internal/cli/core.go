@@ -344,7 +344,7 @@ func runPathHelp(s *session, args []string) error {
 		if errors.As(err, &re) && strings.Contains(err.Error(), "Vault is sealed") {
 			return nothing(`Error: Vault is sealed.
 
-The "path-help" command requires the vault to be unsealed so that the mount points of the secret engines are known.`)
+Which paths there are, a sealed server does not know. Unseal it first.`)
 		}
 		return s.remote("retrieving help", err)
 	}

@@ -162,8 +162,8 @@ func (s *session) beginRoot(c *api.Client, p *rootFlags) error {
 		return s.remote("initializing root generation", err)
 	}
 	if s.out.table() && st.OTP != "" {
-		s.con.warn("%s", wrap("A One-Time-Password has been generated for you and is shown in the OTP field. You will need this "+
-			"value to decode the resulting root token, so keep it safe.", lineWidth))
+		s.con.warn("%s", wrap("The one-time password (OTP) below is shown now and never again. Keep it: without it nobody can "+
+			"decode the root token.", lineWidth))
 	}
 	return s.rootStatus(st)
 }

@@ -302,7 +302,7 @@ func buildKVVersions(f *flagSet, endpoint, what string) runFunc {
 	f.list(&versions, flagSpec{name: "versions", usage: "Versions, with commas between them."})
 	return func(s *session, args []string) error {
 		if len(versions) == 0 {
-			return local(`No versions provided, use the "-versions" flag to specify the versions to %s.`, endpoint)
+			return local("Say which versions to %s with -versions", endpoint)
 		}
 		c, err := s.client()
 		if err != nil {
@@ -341,10 +341,10 @@ func buildKVRollback(f *flagSet) runFunc {
 	f.number(&version, flagSpec{name: "version", usage: "Version to write again."})
 	return func(s *session, args []string) error {
 		if !f.given("version") {
-			return local("Version flag must be specified")
+			return local("Say which version to roll back to with -version")
 		}
 		if version <= 0 {
-			return local("Invalid value %d for the version flag", version)
+			return local("There is no version %d", version)
 		}
 		c, err := s.client()
 		if err != nil {
@@ -388,7 +388,7 @@ func (s *session) rollback(c *api.Client, at kvPath, version int) error {
 	}
 	data := object(old.Data, "data")
 	if data == nil {
-		return nothing("Cannot rollback to a version that has been deleted or destroyed")
+		return nothing("Version %d of %s is deleted or destroyed and cannot be written again", version, path)
 	}
 	sec, err := c.Logical().WriteWithContext(s.ctx, path, map[string]any{
 		"data": data, "options": map[string]any{"cas": cas},

@@ -103,7 +103,7 @@ func (k kvPath) needV2(what string) error {
 	if k.version == 2 {
 		return nil
 	}
-	return local("%s is not supported on KV Version 1", what)
+	return local("%s needs a kv engine of version 2; this one has version 1", what)
 }
 
 // heading is a title between equal signs, about as wide as what is below it.

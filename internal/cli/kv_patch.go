@@ -32,7 +32,7 @@ func buildKVPatch(f *flagSet) runFunc {
 			return local("Must supply data")
 		}
 		if p.method != "" && p.method != "patch" && p.method != "rw" {
-			return local("Unsupported method provided to -method flag: %s", p.method)
+			return local("Unknown method %q: use patch or rw", p.method)
 		}
 		// In a merge patch null removes a field.
 		for _, key := range splitCommas(p.remove) {

@@ -113,9 +113,9 @@ func TestKVWrites(t *testing.T) {
 	}
 	sh.run("kv", "list", "secret/app").want(t, 0, "Keys\n----\ndb\n", "")
 	sh.run("kv", "put", "secret/app/db").want(t, 1, "", "Must supply data\n")
-	sh.run("kv", "undelete", "secret/app/db").wantErr(t, 1, "No versions provided")
-	sh.run("kv", "rollback", "secret/app/db").want(t, 1, "", "Version flag must be specified\n")
-	sh.run("kv", "metadata", "get", "old/x").want(t, 1, "", "Metadata is not supported on KV Version 1\n")
+	sh.run("kv", "undelete", "secret/app/db").wantErr(t, 1, "Say which versions to undelete with -versions")
+	sh.run("kv", "rollback", "secret/app/db").want(t, 1, "", "Say which version to roll back to with -version\n")
+	sh.run("kv", "metadata", "get", "old/x").want(t, 1, "", "Metadata needs a kv engine of version 2; this one has version 1\n")
 	t.Run("patching falls back to reading and writing", func(t *testing.T) {
 		f.answers["PATCH secret/data/app/db"] = answer{405, `{"errors":[]}`}
 		sh.run("kv", "patch", "secret/app/db", "a=1").want(t, 0, meta, "")
@@ -255,7 +255,7 @@ func TestMountsAuditLeases(t *testing.T) {
 		})
 	}
 	sh.run("audit", "enable").want(t, 1, "", "Error enabling audit device: audit type missing. Valid types include 'file', 'socket' and 'syslog'.\n")
-	sh.run("lease", "revoke", "-force", "l").want(t, 1, "", "Specifying -force requires also specifying -prefix\n")
+	sh.run("lease", "revoke", "-force", "l").want(t, 1, "", "-force needs -prefix\n")
 	f.answers["GET sys/remount/status/m"] = ok(`{"data":{"migration_id":"m","migration_info":{"status":"failure"}}}`)
 	sh.run("secrets", "move", "a", "b").wantErr(t, 2, "Failure! Error encountered moving secrets engine a/ to b/")
 }

@@ -81,14 +81,14 @@ func buildLeaseRevoke(f *flagSet) runFunc {
 	return func(s *session, args []string) error {
 		id := trimPath(args[0])
 		if force && !prefix {
-			return local("Specifying -force requires also specifying -prefix")
+			return local("-force needs -prefix")
 		}
 		c, err := s.client()
 		if err != nil {
 			return err
 		}
 		if force {
-			s.con.warn("%s", wrap("Warning! Force-removing leases can cause Vault to become out of sync with secret engines!", lineWidth))
+			s.con.warn("%s", wrap("Warning! The secrets of leases that are forgotten by force may still be valid where they were issued.", lineWidth))
 		}
 		err = c.Sys().RevokeWithOptionsWithContext(s.ctx, &api.RevokeOptions{LeaseID: id, Force: force, Prefix: prefix, Sync: sync})
 		if err != nil {

@@ -99,7 +99,7 @@ func (s *session) loggedIn(p *loginFlags, c *api.Client, sec *api.Secret) error 
 	}
 	switch {
 	case sec == nil:
-		return nothing("Vault returned an empty secret")
+		return nothing("The server answered the login with nothing.")
 	case sec.Auth == nil:
 		return nothing("The server answered without a token; nothing was stored.")
 	case sec.Auth.MFARequirement != nil && sec.Auth.ClientToken == "":
@@ -128,8 +128,7 @@ func (s *session) loggedIn(p *loginFlags, c *api.Client, sec *api.Secret) error 
 func (s *session) keepToken(p *loginFlags, token string) error {
 	if p.noStore {
 		if !p.tokenOnly && s.out.table() {
-			s.con.warn("%s\n", wrap("The token was not stored in token helper. Set the VAULT_TOKEN environment "+
-				"variable or pass the token below with each request to Vault.", lineWidth))
+			s.con.warn("%s\n", wrap("The token was not stored. To use it, set VAULT_TOKEN to it.", lineWidth))
 		}
 		return nil
 	}
@@ -138,12 +137,11 @@ func (s *session) keepToken(p *loginFlags, token string) error {
 		err = store.save(token)
 	}
 	if err != nil {
-		return local("Error storing token: %s\n\nAuthentication was successful, but the token was not persisted. "+
-			"The resulting token is shown with -no-store.", err)
+		return local("Error storing token: %s\n\nThe login itself went well. With -no-store it shows the token instead of storing it.", err)
 	}
 	if _, from := s.env.variable("TOKEN"); from != "" {
-		s.con.warn("%s\n", wrap("WARNING! The "+from+" environment variable is set! The value of this "+
-			"variable will take precedence; if this is unwanted please unset "+from+" or update its value accordingly.", lineWidth))
+		s.con.warn("%s\n", wrap("WARNING! The "+from+" environment variable is set! Commands go on using "+
+			"its value, not the token that was stored just now. Unset it to use the new one.", lineWidth))
 	}
 	return nil
 }

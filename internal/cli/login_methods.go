@@ -87,7 +87,7 @@ func loginToken(s *session, c *api.Client, _ string, in *loginValues) (*api.Secr
 		token = strings.TrimSpace(token)
 	}
 	if token == "" {
-		return nil, nothing("Error authenticating: a token must be passed to auth, please view the help for more information")
+		return nil, nothing("Error authenticating: the token is empty")
 	}
 	c.SetToken(token)
 	s.tokenFrom = "what you gave to login"
@@ -152,7 +152,7 @@ func (s *session) submit(c *api.Client, path string, body map[string]any) (*api.
 		return nil, &exitError{code: exitRemote, text: "Error authenticating: " + describe(err) + s.loginAdvice(err), cause: err}
 	}
 	if sec == nil {
-		return nil, nothing("Error authenticating: empty response from credential provider")
+		return nil, nothing("Error authenticating: the server answered with nothing")
 	}
 	return sec, nil
 }

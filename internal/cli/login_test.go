@@ -72,7 +72,7 @@ func TestLoginToken(t *testing.T) {
 	})
 	t.Run("no store", func(t *testing.T) {
 		sh := fresh()
-		sh.run("login", "-no-store", "token=hvs.mine").wantErr(t, 0, "The token was not stored in token helper.")
+		sh.run("login", "-no-store", "token=hvs.mine").wantErr(t, 0, "The token was not stored.")
 		if got, _ := stored(t, sh); got != "" {
 			t.Errorf("stored %q", got)
 		}

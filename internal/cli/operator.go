@@ -258,8 +258,8 @@ func (s *session) initText(req *api.InitRequest, resp *api.InitResponse) {
 	if len(resp.KeysB64) == 0 {
 		s.con.print("Success! Vault is initialized")
 		if len(resp.RecoveryKeysB64) > 0 {
-			s.con.printf("\n%s", wrap(fmt.Sprintf("Recovery key initialized with %d key shares and a key threshold of %d. "+
-				"Please securely distribute the key shares printed above.", req.RecoveryShares, req.RecoveryThreshold), lineWidth))
+			s.con.printf("\n%s", wrap(fmt.Sprintf("The recovery key has %d shares, of which %d are needed. Give each of the shares above "+
+				"to its holder.", req.RecoveryShares, req.RecoveryThreshold), lineWidth))
 		}
 		return
 	}

@@ -173,7 +173,7 @@ func TestGenerateRoot(t *testing.T) {
 	})
 	sh = newShell(t, f)
 	sh.run("operator", "generate-root", "-init").want(t, 0, "Nonce         n\nStarted       true\nProgress      0/3\nComplete      false\nOTP           "+strings.Repeat("o", 28)+"\nOTP Length    28\n",
-		"A One-Time-Password has been generated for you and is shown in the OTP field.\nYou will need this value to decode the resulting root token, so keep it safe.\n")
+		"The one-time password (OTP) below is shown now and never again. Keep it:\nwithout it nobody can decode the root token.\n")
 	sh.stdin = "share"
 	sh.run("operator", "generate-root", "-nonce=n", "-").want(t, 0, "Nonce            n\nStarted          true\nProgress         3/3\nComplete         true\nEncoded Token    e\n", "")
 	if got := f.last(t).body; !strings.Contains(got, `"key":"share"`) || !strings.Contains(got, `"nonce":"n"`) {
@@ -200,7 +200,7 @@ func TestRekey(t *testing.T) {
 	sh.stdin = "old"
 	r = sh.run("operator", "rekey", "-nonce=n", "-")
 	r.wantCode(t, 0)
-	if !strings.HasPrefix(r.out, "Key 1: AA==\n\nOperation nonce: n\n\nVault unseal keys rekeyed with 3 key shares and a key threshold of 2.") {
+	if !strings.HasPrefix(r.out, "Key 1: AA==\n\nOperation nonce: n\n\nThe unseal key now has 3 shares, and 2 of them unseal.") {
 		t.Errorf("%s", r.out)
 	}
 	sh.run("operator", "rekey", "-target=x", "-status").want(t, 1, "", "Unknown target: x\n")

@@ -130,9 +130,8 @@ func (s *session) rekeyBegin(c *api.Client, t rekeyCalls, p *rekeyFlags) error {
 		return s.remote("initializing rekey", err)
 	}
 	if s.out.table() && len(keys) == 0 {
-		s.con.warn("%s\n", wrap("WARNING! If you lose the keys after they are returned, there is no recovery. Consider canceling "+
-			"this operation and re-initializing with the -pgp-keys flag to protect the returned unseal keys, or with -verify "+
-			"to keep the old ones valid until the new ones were used once.", lineWidth))
+		s.con.warn("%s\n", wrap("WARNING! The new shares are shown once, to whoever gives the last old one. With -pgp-keys each "+
+			"could be read by its holder only, and with -verify the old shares would stay valid until the new ones were used once.", lineWidth))
 	}
 	return s.rekeyStatus(st)
 }
@@ -193,15 +192,13 @@ func (s *session) rekeyed(out *api.RekeyUpdateResponse, st *api.RekeyStatusRespo
 	}
 	s.con.printf("\nOperation nonce: %s\n", out.Nonce)
 	if out.VerificationRequired {
-		s.con.print(wrap(fmt.Sprintf("Vault has created a new unseal key, split into %d key shares and a key threshold of %d. "+
-			"The new keys are not valid until they are verified; the old ones still are. Give at least %d of the new ones with "+
-			"\"%s operator rekey -verify\". The current verification nonce is:", st.N, st.T, st.T, s.program), lineWidth))
+		s.con.print(wrap(fmt.Sprintf("There is a new unseal key of %d shares, of which %d unseal. It is not valid yet, the old one still is. "+
+			"Give %d of the new shares with \"%s operator rekey -verify\" to change over. The nonce of the verification is:", st.N, st.T, st.T, s.program), lineWidth))
 		s.con.printf("\n    %s", out.VerificationNonce)
 		return nil
 	}
-	s.con.print(wrap(fmt.Sprintf("Vault unseal keys rekeyed with %d key shares and a key threshold of %d. Please securely distribute "+
-		"the key shares printed above. When Vault is re-sealed, restarted, or stopped, you must supply at least %d of these keys "+
-		"to unseal it before it can start servicing requests.", st.N, st.T, st.T), lineWidth))
+	s.con.print(wrap(fmt.Sprintf("The unseal key now has %d shares, and %d of them unseal. Give each of the shares above to its holder. "+
+		"The old shares are worth nothing from now on.", st.N, st.T), lineWidth))
 	return nil
 }
 

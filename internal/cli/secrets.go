@@ -230,7 +230,7 @@ func (s *session) move(thing, from, to, fromPath, toPath string) error {
 		case <-s.ctx.Done():
 			return s.remote("waiting for the move", s.ctx.Err())
 		case <-poll.C:
-			if err := s.success("Waiting for terminal status in migration of %s %s, to %s, with migration ID %s", thing, from, to, id); err != nil {
+			if err := s.success("Still moving %s %s to %s, with migration ID %s", thing, from, to, id); err != nil {
 				return err
 			}
 		}
