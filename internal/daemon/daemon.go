@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,6 +51,8 @@ type daemon struct {
 	level   slog.LevelVar
 	node    *node.Node
 	running []*server.Running
+	// loops are the goroutines that end with the context of run.
+	loops sync.WaitGroup
 	// remove are files that must not outlive the process.
 	remove []string
 }
@@ -58,6 +61,10 @@ type daemon struct {
 const stopWithin = 10 * time.Second
 
 func (d *daemon) run(ctx context.Context) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// A reader of standard output that goes away must fail a write, not end the server.
+	signal.Ignore(syscall.SIGPIPE)
 	if err := d.configure(); err != nil {
 		return err
 	}
@@ -73,7 +80,11 @@ func (d *daemon) run(ctx context.Context) (err error) {
 		return errors.Join(err, raw.Close())
 	}
 	d.node = node.New(raw, wrapper, clock.NewSteady(time.Now, time.Time{}), d.settings())
-	defer func() { err = errors.Join(err, d.stop()) }()
+	defer func() {
+		cancel()
+		d.loops.Wait()
+		err = errors.Join(err, d.stop())
+	}()
 	if err := d.listen(); err != nil {
 		return err
 	}
@@ -219,20 +230,44 @@ func (d *daemon) wrapper() (seal.Wrapper, error) {
 
 func (d *daemon) settings() node.Settings {
 	c := d.config
-	configured := map[string]audit.Spec{}
-	for _, dev := range c.Audit.Devices {
-		configured[dev.Path] = audit.Spec{Type: dev.Type, Description: dev.Description, Options: dev.Options, Local: dev.Local}
-	}
 	return node.Settings{
 		Limits:      mount.Limits{DefaultTTL: c.Leases.DefaultTTL, MaxTTL: c.Leases.MaxTTL},
 		ClusterName: c.Addresses.ClusterName,
 		StorageType: c.Storage.Declared,
-		Audit:       audit.Settings{AllowPrefix: c.Audit.AllowPrefixing, Configured: configured},
+		Audit:       audit.Settings{AllowPrefix: c.Audit.AllowPrefixing, Configured: configuredDevices(c)},
 		AuditTypes: map[string]audit.Factory{
-			"file": file.Factory(c.Audit.AllowedDirectories), "socket": socket.Factory, "syslog": syslog.Factory,
+			"file": d.fileDevices(), "socket": socket.Factory, "syslog": syslog.Factory,
 		},
 		Log: d.log,
 	}
+}
+
+// configuredDevices are the audit devices that a configuration names.
+func configuredDevices(c *config.Config) map[string]audit.Spec {
+	devices := map[string]audit.Spec{}
+	for _, dev := range c.Audit.Devices {
+		devices[dev.Path] = audit.Spec{Type: dev.Type, Description: dev.Description, Options: dev.Options, Local: dev.Local}
+	}
+	return devices
+}
+
+// fileDevices confines the files that the API chooses: to the directories that the
+// configuration lists, and where it lists none to what is harmless anywhere.
+func (d *daemon) fileDevices() audit.Factory {
+	allowed := d.config.Audit.AllowedDirectories
+	if len(allowed) > 0 {
+		return file.Factory(allowed)
+	}
+	own := []string{d.config.Storage.Path}
+	for _, path := range d.opts.Configs {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			own = append(own, path)
+		}
+	}
+	if program, err := os.Executable(); err == nil {
+		own = append(own, filepath.Dir(program))
+	}
+	return newAuditFiles(own...).guard(file.Factory(nil))
 }
 
 // listen opens every listener, or none.
@@ -254,19 +289,42 @@ func (d *daemon) ready(ctx context.Context) error {
 		return d.startDev(ctx)
 	}
 	if d.config.Seal.Type == config.SealStatic {
-		done, err := d.node.Keeper().Initialized(ctx)
-		if err != nil {
-			return err
-		}
-		if !done {
-			d.log.Info("stored unseal keys are supported, but none were found: the server waits for init")
-			return nil
-		}
-		if err := d.node.UnsealAuto(ctx); err != nil {
-			return fmt.Errorf("failed to unseal: %w", err)
-		}
+		d.loops.Go(func() { d.unsealAuto(ctx) })
 	}
 	return nil
+}
+
+// retryUnseal paces the tries to open a seal that opens by itself. Contract: config §5.
+const retryUnseal = 5 * time.Second
+
+// unsealAuto opens the seal as soon as there is something to open, once: a server that is
+// sealed by an operator later on stays sealed.
+func (d *daemon) unsealAuto(ctx context.Context) {
+	tick := time.NewTicker(retryUnseal)
+	defer tick.Stop()
+	said := false
+	for {
+		done, err := d.node.Keeper().Initialized(ctx)
+		switch {
+		case err == nil && !done:
+			if !said {
+				d.log.Info("stored unseal keys are supported, but none were found: the server waits for init")
+				said = true
+			}
+		case err == nil:
+			if err = d.node.UnsealAuto(ctx); err == nil {
+				return
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			d.log.Error("failed to unseal core; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (d *daemon) startDev(ctx context.Context) error {
@@ -348,8 +406,11 @@ func (d *daemon) reload(ctx context.Context) {
 		fresh, err := config.Load(d.opts.Configs, config.Options{LookupEnv: lookup(d.env)})
 		if err != nil {
 			problems = append(problems, fmt.Errorf("could not reload config: %w", err))
-		} else if name, err := config.LogLevel(fresh.Log.Level); err == nil {
-			d.level.Set(slogLevel(name))
+		} else {
+			if name, err := config.LogLevel(fresh.Log.Level); err == nil {
+				d.level.Set(slogLevel(name))
+			}
+			problems = append(problems, d.node.ConfigureAudit(ctx, configuredDevices(fresh)))
 		}
 	}
 	for _, run := range d.running {

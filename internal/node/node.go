@@ -191,6 +191,7 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 	h.stop = stop
 	n.house.Store(h)
 	h.done.Go(func() { n.sweep(life, h) })
+	h.done.Go(func() { n.rotate(life) })
 	n.log.Info("unsealed", "cluster", h.Cluster.Name)
 	return nil
 }

@@ -1,0 +1,47 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"jeton/internal/audit"
+)
+
+// ConfigureAudit brings the audit devices that the configuration names in line with it. A
+// sealed server remembers it for its next unseal. Contract: audit §3.
+func (n *Node) ConfigureAudit(ctx context.Context, configured map[string]audit.Spec) error {
+	n.changing.Lock()
+	n.settings.Audit.Configured = configured
+	n.changing.Unlock()
+	h, leave := n.Enter()
+	if h == nil {
+		return nil
+	}
+	defer leave()
+	return h.Audit.Reconfigure(ctx, configured)
+}
+
+// rotateEvery paces the look at the keyring. Its bounds are days and billions of operations, so
+// that a minute more or less is nothing.
+const rotateEvery = time.Minute
+
+// rotate begins a new term of the keyring whenever the newest has reached its bounds, until ctx
+// ends. Contract: sys §14.
+func (n *Node) rotate(ctx context.Context) {
+	tick := time.NewTicker(rotateEvery)
+	defer tick.Stop()
+	for {
+		rotated, err := n.keeper.RotateIfDue(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			n.log.Error("rotating the encryption key failed; it is tried again", "error", err)
+		case rotated:
+			n.log.Info("the encryption key has a new term")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
