@@ -62,6 +62,8 @@ type Secret struct {
 	Renewable   bool
 	// State is handed back to the engine when the lease is renewed or revoked. It is stored encrypted.
 	State []byte
+	// LeaseID names a lease that exists already: sys answers its renewal with it. Engines leave it empty.
+	LeaseID string
 }
 
 // TokenType says how a token is kept.

@@ -14,9 +14,12 @@ import (
 
 // Fresh is a secret that an engine has just handed out.
 type Fresh struct {
-	// Path is the request's whole path, Mount the engine's mount.
+	// Path is the request's whole path, Mount the engine's mount. Engine is the one that the
+	// request is in already: looking for it again could wait for a removal that waits for
+	// the request.
 	Path   string
 	Mount  backend.Mount
+	Engine backend.LeaseIssuer
 	Secret *backend.Secret
 	// Holder is the token that asked; for a batch token its parent, zero for an orphan's.
 	Holder backend.TokenID
@@ -54,9 +57,14 @@ func (s *Store) Register(ctx context.Context, f Fresh) (*Issued, error) {
 	if !f.Bound.IsZero() {
 		l.Bound = f.Bound.UnixNano()
 	}
+	unlock, err := s.busy.lock(ctx, l.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	ttl, warnings, err := Span{Now: now, Issued: now, Asked: f.Secret.TTL, MaxTTL: f.Secret.MaxTTL, Mount: f.Mount}.Resolve()
 	if err != nil {
-		return nil, s.abandon(ctx, l, err)
+		return nil, s.abandon(ctx, f, l, err)
 	}
 	ttl = l.live(now, ttl)
 	held := false
@@ -72,12 +80,16 @@ func (s *Store) Register(ctx context.Context, f Fresh) (*Issued, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, s.abandon(ctx, l, fmt.Errorf("lease: register: %w", err))
+		return nil, s.abandon(ctx, f, l, fmt.Errorf("lease: register: %w", err))
 	case held && !f.LastUse:
 		return &Issued{ID: l.ID, TTL: ttl, Renewable: l.Renewable, Warnings: warnings}, nil
 	}
-	if err := s.settle(ctx, l.ID, asked); err != nil {
-		s.log.Warn("a secret that was not delivered could not be taken back at once; it is tried again", "lease", l.ID, "error", err)
+	// The lease is there, ended: what fails now, the sweeper does.
+	failed := takeBack(ctx, f.Engine, l.call(f.Mount, 0))
+	if after, err := s.conclude(ctx, l, failed, asked); err != nil {
+		s.log.Error("what came of a secret that was not delivered could not be written down", "lease", l.ID, "error", err)
+	} else {
+		s.tell(ctx, after, failed, asked)
 	}
 	if f.LastUse {
 		return nil, errLastUse
@@ -108,8 +120,8 @@ func (s *Store) held(r store.Reader, l *Lease, now time.Time) (bool, error) {
 
 // abandon takes a secret back whose lease could not be stored. It may have been stored after
 // all: then it is removed, or found by the sweeper when its time is over.
-func (s *Store) abandon(ctx context.Context, l *Lease, cause error) error {
-	if err := s.ask(ctx, l); err != nil {
+func (s *Store) abandon(ctx context.Context, f Fresh, l *Lease, cause error) error {
+	if err := takeBack(ctx, f.Engine, l.call(f.Mount, 0)); err != nil {
 		s.log.Error("a secret has no lease and could not be taken back", "lease", l.ID, "mount", l.Mount, "error", err)
 		return errors.Join(cause, err)
 	}

@@ -3,7 +3,6 @@ package lease
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +54,11 @@ func (s *Store) Release(tx store.Tx, holder backend.TokenID, limit int) (more bo
 
 // End ends the lease of id and leaves the rest to the sweeper. An unknown lease is no error.
 func (s *Store) End(ctx context.Context, id string) error {
+	defer s.Nudge()
+	return s.end(ctx, id)
+}
+
+func (s *Store) end(ctx context.Context, id string) error {
 	return s.area.Update(ctx, func(tx store.Tx) error {
 		l, err := load(tx, id)
 		if l == nil || err != nil || l.End != nil {
@@ -68,7 +72,7 @@ func (s *Store) End(ctx context.Context, id string) error {
 // the engine fails the lease stays, ended, and the sweeper goes on asking; the error is of
 // kind Invalid with the engine's text. An unknown lease is no error. Contract: leases §3.4.
 func (s *Store) Revoke(ctx context.Context, id string) error {
-	if err := s.End(ctx, id); err != nil {
+	if err := s.end(ctx, id); err != nil {
 		return err
 	}
 	err := s.settle(ctx, id, asked)
@@ -82,6 +86,11 @@ func (s *Store) Revoke(ctx context.Context, id string) error {
 // EndPrefix ends every lease whose id begins with prefix, in bounded steps, and returns how
 // many there are. The sweeper does the rest.
 func (s *Store) EndPrefix(ctx context.Context, prefix string) (count int, err error) {
+	defer s.Nudge()
+	return s.endPrefix(ctx, prefix)
+}
+
+func (s *Store) endPrefix(ctx context.Context, prefix string) (count int, err error) {
 	from := store.PrefixRange(recordOf(prefix))
 	from.Limit = batch
 	for {
@@ -118,7 +127,7 @@ func (s *Store) EndPrefix(ctx context.Context, prefix string) (count int, err er
 // secrets back until one of them fails. All of them are ended by then, and the sweeper goes
 // on: also when ctx ends half-way. Contract: leases §3.5.
 func (s *Store) RevokePrefix(ctx context.Context, prefix string) error {
-	total, err := s.EndPrefix(ctx, prefix)
+	total, err := s.endPrefix(ctx, prefix)
 	if err != nil {
 		return err
 	}
@@ -143,7 +152,7 @@ func (s *Store) RevokePrefix(ctx context.Context, prefix string) error {
 // and the leases are dropped. Secrets that an engine did not take back stay valid wherever
 // they are. Contract: leases §3.5.
 func (s *Store) RevokeForce(ctx context.Context, prefix string) error {
-	if _, err := s.EndPrefix(ctx, prefix); err != nil {
+	if _, err := s.endPrefix(ctx, prefix); err != nil {
 		return err
 	}
 	return s.below(ctx, prefix, func(ids []string) error {
@@ -295,12 +304,18 @@ func (e *engineError) Unwrap() error { return e.cause }
 // ask has the engine take back what the lease stands for, outside any transaction.
 func (s *Store) ask(ctx context.Context, l *Lease) error {
 	engine, mount, leave, err := s.issuers.Issuer(l.Mount)
-	if err == nil {
-		defer leave()
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		defer cancel()
-		err = engine.RevokeLease(ctx, l.call(mount, 0))
+	if err != nil {
+		return &engineError{text: err.Error(), cause: err}
 	}
+	defer leave()
+	return takeBack(ctx, engine, l.call(mount, 0))
+}
+
+// takeBack is one call of an engine, bounded in time. Its error is an *engineError.
+func takeBack(ctx context.Context, engine backend.LeaseIssuer, call backend.LeaseCall) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := engine.RevokeLease(ctx, call)
 	if err == nil {
 		return nil
 	}
@@ -308,5 +323,5 @@ func (s *Store) ask(ctx context.Context, l *Lease) error {
 	if errors.As(err, &known) && known.Text != "" {
 		return &engineError{text: known.Text, cause: err}
 	}
-	return &engineError{text: err.Error(), cause: fmt.Errorf("lease: revoke: %w", err)}
+	return &engineError{text: err.Error(), cause: err}
 }

@@ -28,6 +28,8 @@ type Store struct {
 	busy busy
 	// lanes ask engines in the background.
 	lanes lanes
+	// nudged has a token in it when there may be something to sweep right now.
+	nudged chan struct{}
 }
 
 // Config is what a Store is made of.
@@ -80,6 +82,7 @@ func New(c Config) *Store {
 	if s.unreadable == nil {
 		s.unreadable = func(error) bool { return false }
 	}
+	s.nudged = make(chan struct{}, 1)
 	s.busy.held = map[string]chan struct{}{}
 	s.lanes.running = map[string]bool{}
 	return s

@@ -84,6 +84,17 @@ func (s *Store) Sweep(ctx context.Context) (started int, err error) {
 	return started, nil
 }
 
+// Nudge asks for a Sweep now rather than when it would come anyway.
+func (s *Store) Nudge() {
+	select {
+	case s.nudged <- struct{}{}:
+	default:
+	}
+}
+
+// Nudged delivers when somebody asked for a Sweep.
+func (s *Store) Nudged() <-chan struct{} { return s.nudged }
+
 // Wait returns when no lane runs.
 func (s *Store) Wait() { s.lanes.done.Wait() }
 

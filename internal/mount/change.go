@@ -26,8 +26,8 @@ const (
 	dataPrefix  = "mount/d/"
 )
 
-// Load reads the table, makes the fixed mounts that are missing, makes every backend, and
-// goes on with removals that a crash interrupted.
+// Load reads the table, makes the fixed mounts that are missing, and makes every backend.
+// Removals that a crash interrupted wait for Resume.
 func Load(ctx context.Context, c Config) (*Table, error) {
 	t := &Table{
 		whole: c.Store, area: store.NewArea(c.Store, []byte(entryPrefix)), kinds: map[string]*Kind{},
@@ -53,17 +53,19 @@ func Load(ctx context.Context, c Config) (*Table, error) {
 		}
 		byPath[e.Path] = m
 	}
-	t.publish(func(p map[string]*Mounted) { maps.Copy(p, byPath) })
+	leaving := map[string]*departure{}
+	for _, e := range interrupted {
+		leaving[e.Accessor] = t.departed(ctx, e)
+	}
+	t.publishAll(func(p map[string]*Mounted, l map[string]*departure) {
+		maps.Copy(p, byPath)
+		maps.Copy(l, leaving)
+	})
 	for i := range c.Kinds {
 		if k := &c.Kinds[i]; k.Fixed && byPath[k.Path] == nil {
 			if err := t.add(ctx, Entry{Path: k.Path, Type: k.Name, Description: k.Description, Local: k.Name == "cubbyhole"}); err != nil {
 				return nil, err
 			}
-		}
-	}
-	for _, e := range interrupted {
-		if err := t.erase(ctx, e); err != nil {
-			return nil, fmt.Errorf("mount: finish removing %s: %w", e.Path, err)
 		}
 	}
 	return t, nil
@@ -173,8 +175,15 @@ func (t *Table) add(ctx context.Context, e Entry) error {
 // conflict returns a mount that path would hide or be hidden by, "" when there is none. A
 // mount may be neither above nor below another.
 func (t *Table) conflict(path string) string {
-	for _, have := range t.current.Load().paths {
+	now := t.current.Load()
+	for _, have := range now.paths {
 		if strings.HasPrefix(have, path) || strings.HasPrefix(path, have) {
+			return have
+		}
+	}
+	for _, d := range now.leaving {
+		// What was issued under a path is revoked by that path: it must be one mount's only.
+		if have := d.mounted.Entry.Path; strings.HasPrefix(have, path) || strings.HasPrefix(path, have) {
 			return have
 		}
 	}
@@ -196,7 +205,8 @@ func accessorOf(e *Entry) string {
 }
 
 // Remove unmounts path: what it issued is revoked, its data erased. Nothing mounted there is
-// no error. Contract: sys §7 DELETE.
+// no error. When a backend does not take its secrets back, the mount serves nothing any more
+// but stays until it has, or until its leases are dropped: the error says so. Contract: sys §7 DELETE.
 func (t *Table) Remove(ctx context.Context, path string) error {
 	if path == AuthPrefix+"token/" {
 		return backend.Invalidf("token credential backend cannot be disabled")
@@ -204,39 +214,11 @@ func (t *Table) Remove(ctx context.Context, path string) error {
 	if protected(path) && !strings.HasPrefix(path, AuthPrefix) {
 		return backend.Invalidf("cannot unmount %q", path)
 	}
-	t.changing.Lock()
-	defer t.changing.Unlock()
-	m, ok := t.At(path)
-	if !ok {
-		return nil
-	}
-	e := m.Entry
-	e.Tainted = true
-	if err := t.save(ctx, &e); err != nil {
+	d, err := t.depart(ctx, path)
+	if d == nil || err != nil {
 		return err
 	}
-	t.publish(func(p map[string]*Mounted) { delete(p, path) })
-	if err := t.revoke.RevokeMount(ctx, path); err != nil {
-		// The mount serves nothing any more; the next start goes on from here.
-		return fmt.Errorf("mount: revoke what %s issued: %w", path, err)
-	}
-	m.close(t.log)
-	return t.erase(ctx, e)
-}
-
-// erase removes the data and the entry of a tainted mount. What it issued may have been
-// revoked already; revoking again is harmless.
-func (t *Table) erase(ctx context.Context, e Entry) error {
-	if err := t.revoke.RevokeMount(ctx, e.Path); err != nil {
-		return err
-	}
-	all := store.PrefixRange([]byte(dataPrefix + e.UUID + "/"))
-	return t.whole.Update(ctx, func(tx store.Tx) error {
-		if err := tx.DeleteRange(all.From, all.To); err != nil {
-			return err
-		}
-		return t.area.Within(tx).Delete([]byte(e.UUID))
-	})
+	return t.finish(ctx, d)
 }
 
 // Move gives the mount at from the path to; data and accessor stay, leases and tokens under

@@ -129,14 +129,20 @@ func (m *Mounted) Enter() bool {
 // Leave ends a call that Enter let in.
 func (m *Mounted) Leave() { m.gate.mu.RUnlock() }
 
-// close waits for the calls in flight and closes the backend.
-func (m *Mounted) close(log *slog.Logger) {
+// shut lets no more calls in and waits for those in flight. It is false when that was done before.
+func (m *Mounted) shut() bool {
 	m.gate.mu.Lock()
 	defer m.gate.mu.Unlock()
-	if m.gate.closed {
+	was := m.gate.closed
+	m.gate.closed = true
+	return !was
+}
+
+// close waits for the calls in flight and closes the backend.
+func (m *Mounted) close(log *slog.Logger) {
+	if !m.shut() {
 		return
 	}
-	m.gate.closed = true
 	if c, ok := m.Backend.(backend.Closer); ok {
 		if err := c.Close(); err != nil {
 			log.Warn("closing a backend failed", "mount", m.Entry.Path, "error", err)
@@ -165,8 +171,12 @@ type Limits struct{ DefaultTTL, MaxTTL time.Duration }
 
 // Revoker ends what a mount issued, before the mount is removed or moved.
 type Revoker interface {
-	// RevokeMount ends every token and lease issued under the mount's path.
+	// RevokeMount ends every token and lease issued under the mount's path, and has the mount's
+	// backend take the secrets back.
 	RevokeMount(ctx context.Context, path string) error
+	// EndMount ends them too, and says whether secrets are left for the backend to take back.
+	// It asks no backend.
+	EndMount(ctx context.Context, path string) (left bool, err error)
 }
 
 // Config is what a Table is made of.
@@ -187,6 +197,8 @@ type index struct {
 	byAccessor map[string]*Mounted
 	// paths is sorted.
 	paths []string
+	// leaving has by accessor what is being removed.
+	leaving map[string]*departure
 }
 
 // Find returns the mount that serves path, and what of path lies below it.
@@ -267,13 +279,16 @@ func (t *Table) System() Limits { return t.system }
 
 // publish replaces the current index. The caller holds changing.
 func (t *Table) publish(change func(byPath map[string]*Mounted)) {
-	next := &index{byAccessor: map[string]*Mounted{}}
+	t.publishAll(func(byPath map[string]*Mounted, _ map[string]*departure) { change(byPath) })
+}
+
+// publishAll is publish for what leaves too.
+func (t *Table) publishAll(change func(byPath map[string]*Mounted, leaving map[string]*departure)) {
+	next := &index{byAccessor: map[string]*Mounted{}, byPath: map[string]*Mounted{}, leaving: map[string]*departure{}}
 	if old := t.current.Load(); old != nil {
-		next.byPath = maps.Clone(old.byPath)
-	} else {
-		next.byPath = map[string]*Mounted{}
+		next.byPath, next.leaving = maps.Clone(old.byPath), maps.Clone(old.leaving)
 	}
-	change(next.byPath)
+	change(next.byPath, next.leaving)
 	for path, m := range next.byPath {
 		next.paths = append(next.paths, path)
 		next.byAccessor[m.Entry.Accessor] = m
@@ -286,7 +301,11 @@ func (t *Table) publish(change func(byPath map[string]*Mounted)) {
 func (t *Table) Close() {
 	t.changing.Lock()
 	defer t.changing.Unlock()
-	for _, m := range t.current.Load().byPath {
+	now := t.current.Load()
+	for _, m := range now.byPath {
 		m.close(t.log)
+	}
+	for _, d := range now.leaving {
+		d.mounted.close(t.log)
 	}
 }

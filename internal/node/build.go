@@ -14,6 +14,7 @@ import (
 	"jeton/internal/audit"
 	"jeton/internal/backend"
 	"jeton/internal/engine/cubbyhole"
+	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/record"
 	"jeton/internal/seal"
@@ -27,6 +28,7 @@ import (
 // in package mount.
 var (
 	tokenPrefix  = []byte("token/")
+	leasePrefix  = []byte("lease/")
 	policyPrefix = []byte("policy/")
 	auditPrefix  = []byte("audit/")
 	clusterKey   = []byte("node/cluster")
@@ -104,12 +106,17 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 	}
 	box := &boxes{}
 	vouch := &voucher{}
-	h.Tokens, err = n.tokens(u, []token.Owned{box}, vouch, &witness{audit: h.Audit, log: n.log})
+	see := &witness{audit: h.Audit, log: n.log}
+	h.Leases = lease.New(lease.Config{
+		Store: u.Store, Prefix: leasePrefix, Clock: n.clock, Log: n.log.With("room", "lease"),
+		Holders: holders{h}, Issuers: issuers{h}, Witness: see, Unreadable: undecryptable,
+	})
+	h.Tokens, err = n.tokens(u, []token.Owned{box, h.Leases}, vouch, see)
 	if err != nil {
 		return nil, err
 	}
 	h.Wrap = wrap.New(u.Store, h.Tokens, box, n.clock)
-	rooms := &sys.Rooms{Tokens: h.Tokens, Policies: h.Policies, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock}
+	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock}
 	h.Mounts, err = mount.Load(life, mount.Config{
 		Store: u.Store, Kinds: n.kinds(h, rooms), System: n.settings.Limits, Clock: n.clock,
 		Log: n.log.With("room", "mount"), Revoker: revoker{h},
@@ -186,12 +193,4 @@ func (i mountInfo) Info(accessor string) (backend.Mount, bool) {
 		return backend.Mount{}, false
 	}
 	return m.Info, true
-}
-
-// revoker joins the mount table to what its mounts issued.
-type revoker struct{ house *House }
-
-// RevokeMount ends every token issued under path.
-func (r revoker) RevokeMount(ctx context.Context, path string) error {
-	return r.house.Tokens.RevokePath(ctx, path, "")
 }

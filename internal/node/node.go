@@ -16,6 +16,7 @@ import (
 	"jeton/internal/audit"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/seal"
 	"jeton/internal/store"
@@ -28,6 +29,7 @@ type House struct {
 	Store    store.Store
 	Mounts   *mount.Table
 	Tokens   *token.Store
+	Leases   *lease.Store
 	Policies *acl.Store
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
@@ -192,6 +194,7 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 	n.house.Store(h)
 	h.done.Go(func() { n.sweep(life, h) })
 	h.done.Go(func() { n.rotate(life) })
+	h.done.Go(func() { n.sweepLeases(life, h) })
 	n.log.Info("unsealed", "cluster", h.Cluster.Name)
 	return nil
 }

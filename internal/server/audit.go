@@ -73,6 +73,9 @@ func (x *exchange) describeAnswer(part *audit.ResponsePart) {
 		return
 	}
 	part.Data = x.data
+	if x.lease != nil {
+		part.LeaseID = x.lease.ID
+	}
 	if a := x.response.Auth; a != nil {
 		part.Auth = &audit.Auth{
 			ClientToken: a.ClientToken, Accessor: a.Accessor, DisplayName: a.DisplayName,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"jeton/internal/backend"
+	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/node"
 	"jeton/internal/policy"
@@ -34,6 +35,8 @@ type exchange struct {
 	response *backend.Response
 	data     json.RawMessage
 	wrapped  *backend.WrapInfo
+	// lease is the one that the answer carries.
+	lease *lease.Issued
 }
 
 // reply is what goes onto the wire.
@@ -287,6 +290,9 @@ func (x *exchange) answer(ctx context.Context) error {
 	if err := x.handle(ctx); err != nil {
 		return err
 	}
+	if err := x.registerLease(ctx); err != nil {
+		return err
+	}
 	return x.finish(ctx)
 }
 
@@ -376,6 +382,9 @@ func (x *exchange) plain(inject bool) reply {
 	}
 	e := envelope{requestID: x.request.id, data: x.data, response: x.response, mount: x.mounted.Entry.Type,
 		duration: time.Duration(x.response.LeaseDuration), inject: inject && x.match.Route.Inject}
+	if x.lease != nil {
+		e.leaseID, e.duration = x.lease.ID, x.lease.TTL
+	}
 	body, err := e.encode()
 	if err != nil {
 		f := fail(err)
@@ -421,6 +430,12 @@ func (s *Server) takeBack(ctx context.Context, x *exchange) {
 	}
 	if x.response != nil && x.response.Auth != nil && x.issues() {
 		revoke(x.response.Auth.TokenID)
+	}
+	if id := x.freshLease(); id != "" {
+		// The sweeper asks the engine: this request is still inside it.
+		if err := x.house.Leases.End(ctx, id); err != nil {
+			s.log.Error("a lease that the client does not hear of could not be ended", "request", x.request.id, "lease", id, "error", err)
+		}
 	}
 	if x.wrapped != nil {
 		if t, err := x.house.Tokens.Find(ctx, x.wrapped.Token); err == nil && t != nil {

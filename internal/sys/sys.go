@@ -10,6 +10,7 @@ import (
 	"jeton/internal/audit"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/seal"
 	"jeton/internal/token"
@@ -20,6 +21,7 @@ import (
 type Rooms struct {
 	Mounts   *mount.Table
 	Tokens   *token.Store
+	Leases   *lease.Store
 	Policies *acl.Store
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
