@@ -99,6 +99,17 @@ func newProduction(t *testing.T, more ...string) *server {
 	s.addr = "https://" + host
 	certificate := writeCertificates(t, s.dir)
 	s.ca = certificate.ca
+	data := filepath.Join(s.dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.args = append([]string{"server", "-config=" + writeConfig(t, s.dir, data, host, certificate)}, more...)
+	return s
+}
+
+// writeConfig writes the configuration of a server on disk into dir.
+func writeConfig(t *testing.T, dir, data, host string, c certificates) string {
+	t.Helper()
 	config := fmt.Sprintf(`
 storage "raft" {
   path    = %q
@@ -110,16 +121,12 @@ listener "tcp" {
   tls_key_file  = %q
 }
 disable_mlock = true
-`, filepath.Join(s.dir, "data"), host, certificate.cert, certificate.key)
-	path := filepath.Join(s.dir, "server.hcl")
-	if err := os.Mkdir(filepath.Join(s.dir, "data"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+`, data, host, c.cert, c.key)
+	path := filepath.Join(dir, "server.hcl")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.args = append([]string{"server", "-config=" + path}, more...)
-	return s
+	return path
 }
 
 // freeAddress finds a port nobody listens on. Somebody could take it before the server
