@@ -93,6 +93,7 @@ func commandTable(env Env) []command {
 	groups := [][]command{
 		coreCommands(),
 		tokenCommands(),
+		tokenSeeCommands(),
 		loginCommands(),
 		policyCommands(),
 		secretsCommands(),
