@@ -14,9 +14,10 @@ import (
 	"jeton/internal/sys"
 )
 
-// kinds is the list of what is compiled in. There is no other way for a backend to be served.
+// kinds is the list of what is compiled in. There is no other way for a backend to be served,
+// but for those that tests bring along.
 func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
-	return []mount.Kind{
+	return append([]mount.Kind{
 		{Name: "system", Class: mount.SecretClass, Fixed: true, Path: "sys/",
 			Description: "system endpoints used for control, policy and debugging",
 			New:         func(context.Context, backend.Env) (backend.Backend, error) { return sys.New(rooms), nil }},
@@ -31,5 +32,5 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 			Upgrade: func(ctx context.Context, area *store.Area) error { return kv.Upgrade(ctx, area, n.clock) }},
 		{Name: "approle", Class: mount.AuthClass, New: approle.New},
 		{Name: "userpass", Class: mount.AuthClass, New: userpass.New},
-	}
+	}, n.settings.Kinds...)
 }

@@ -57,7 +57,9 @@ type Settings struct {
 	Audit       audit.Settings
 	// AuditTypes are the devices that this server has.
 	AuditTypes map[string]audit.Factory
-	Log        *slog.Logger
+	// Kinds are mounted besides those that are compiled in. Only tests have any.
+	Kinds []mount.Kind
+	Log   *slog.Logger
 }
 
 // Node is one server, sealed or not. All methods are safe for concurrent use.

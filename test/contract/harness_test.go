@@ -49,6 +49,8 @@ type house struct {
 	audit   *recorder
 	unseal  []byte
 	root    string
+	// kinds are backends that only tests mount.
+	kinds []mount.Kind
 }
 
 // lockedBuffer is the server's log.
@@ -149,7 +151,8 @@ func (h *house) start(raw store.Store) {
 		AuditTypes: map[string]audit.Factory{
 			"recorder": func(context.Context, audit.Opening) (audit.Device, error) { return h.audit, nil },
 		},
-		Log: log,
+		Kinds: h.kinds,
+		Log:   log,
 	})
 	h.handler = server.New(h.node, config.Listener{}, 90*time.Second, server.About{}, log)
 	n := h.node
