@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"strings"
 
 	"jeton/internal/record"
 	"jeton/internal/store"
@@ -38,8 +39,15 @@ const (
 	orphanFacet
 	parentFacet
 	metaFacet
+	// nameFacet is the beginning of a display name, of the lengths in nameLengths.
 	nameFacet
+	// mountFacet is the first two parts of a path, with a slash at the end: "auth/userpass/".
+	mountFacet
 )
+
+// nameLengths are the bytes of a display name's beginning by which it can be found quickly. A
+// shorter prefix selects too much for an index to be of use, and the default, "token", has none.
+var nameLengths = [...]int{8, 12, 16}
 
 // facet is one kind and one value.
 type facet struct {
@@ -74,22 +82,58 @@ func (t *Token) facets() []facet {
 	for k, v := range t.Meta {
 		out = append(out, facet{metaFacet, k + "\x00" + v})
 	}
-	if t.Origin.DisplayName != "" {
-		out = append(out, facet{nameFacet, t.Origin.DisplayName})
+	if mount := mountPart(t.Origin.Path); mount != "" {
+		out = append(out, facet{mountFacet, mount})
+	}
+	for _, n := range nameLengths {
+		if len(t.Origin.DisplayName) >= n {
+			out = append(out, facet{nameFacet, t.Origin.DisplayName[:n]})
+		}
 	}
 	return out
+}
+
+// mountPart is the first two parts of a path, "" for a path that has not as many.
+func mountPart(path string) string {
+	first, rest, _ := strings.Cut(path, "/")
+	second, _, found := strings.Cut(rest, "/")
+	if !found {
+		return ""
+	}
+	return path[:len(first)+len(second)+2]
 }
 
 // parentValue is a parent's id as a facet's value: values are stored as text, which must be UTF-8.
 func parentValue(id ID) string { return hex.EncodeToString(id[:]) }
 
-// counted says whether a facet's tokens are counted: not those with as many values as tokens.
-func (f facet) counted() bool { return f.kind != metaFacet && f.kind != nameFacet }
+// counted says whether a facet's tokens are counted: not those with as many values as tokens,
+// nor those that nobody asks the number of.
+func (f facet) counted() bool { return f.kind < metaFacet }
 
-// prefix is what a facet's entries in an order begin with.
-func (s *Store) facetPrefix(order byte, f facet) []byte {
+// facetHash is a facet's value as keys have it.
+type facetHash [8]byte
+
+func (s *Store) facetHash(f facet) (h facetHash) {
 	id := s.texts.keyed("facet", string([]byte{byte(f.kind)})+f.value)
-	return append([]byte{order, byte(f.kind)}, id[:8]...)
+	copy(h[:], id[:])
+	return h
+}
+
+// facetPrefixLen is the length of what a facet's entries in an order begin with.
+const facetPrefixLen = 1 + 1 + len(facetHash{})
+
+// prefix is what a facet's entries in an order begin with; there is room behind for the rest.
+func (h facetHash) prefix(order byte, f facet) []byte {
+	k := make([]byte, 0, facetPrefixLen+8+len(ID{}))
+	return append(append(k, order, byte(f.kind)), h[:]...)
+}
+
+func (s *Store) facetPrefix(order byte, f facet) []byte { return s.facetHash(f).prefix(order, f) }
+
+// facetEntry is a token's place in an order of a facet.
+func facetEntry(order byte, f facet, hash facetHash, t *Token) []byte {
+	k := binary.BigEndian.AppendUint64(hash.prefix(order, f), orderTime(order, t))
+	return append(k, t.ID[:]...)
 }
 
 // never is the place of a token without expiry in the order of expiry: after all others.
@@ -108,69 +152,95 @@ func orderTime(order byte, t *Token) uint64 {
 
 // facetEntries are a living token's entries in both orders. An ended token has none: from its
 // revocation on it is in no search.
-func (s *Store) facetEntries(t *Token) [][]byte {
-	if t == nil || t.End != nil {
-		return nil
-	}
-	facets := t.facets()
-	keys := make([][]byte, 0, 2*len(facets))
-	for _, f := range facets {
-		for _, order := range []byte{createdOrder, expiryOrder} {
-			k := binary.BigEndian.AppendUint64(s.facetPrefix(order, f), orderTime(order, t))
-			keys = append(keys, append(k, t.ID[:]...))
+func (s *Store) facetEntries(t *Token) (keys [][]byte) {
+	for _, f := range livingFacets(t) {
+		hash := s.facetHash(f)
+		for _, order := range orders {
+			keys = append(keys, facetEntry(order, f, hash, t))
 		}
 	}
 	return keys
 }
 
-// index brings the facets' entries and counts from what old had to what new has.
+// index brings the facets' entries and counts from what old had to what new has. It runs under
+// the commit lock: what both have is left alone, and only what moved is written.
 func (s *Store) index(tx store.Tx, old, new *Token) error {
-	before, after := s.facetEntries(old), s.facetEntries(new)
-	for _, k := range before {
-		if !contains(after, k) {
-			if err := tx.Delete(k); err != nil {
-				return err
-			}
-		}
-	}
-	for _, k := range after {
-		if !contains(before, k) {
-			if err := tx.Put(k, nil); err != nil {
-				return err
-			}
-		}
-	}
-	return s.count(tx, countedFacets(old), countedFacets(new))
-}
-
-func countedFacets(t *Token) []facet {
-	if t == nil || t.End != nil {
-		return nil
-	}
-	return slices.DeleteFunc(t.facets(), func(f facet) bool { return !f.counted() })
-}
-
-// count moves the counts. A count of nothing is removed.
-func (s *Store) count(tx store.Tx, before, after []facet) error {
+	before, after := livingFacets(old), livingFacets(new)
 	for _, f := range before {
-		if !slices.Contains(after, f) {
-			if err := s.addCount(tx, f, -1); err != nil {
-				return err
-			}
+		if slices.Contains(after, f) {
+			continue
+		}
+		if err := s.leave(tx, f, old); err != nil {
+			return err
 		}
 	}
 	for _, f := range after {
-		if !slices.Contains(before, f) {
-			if err := s.addCount(tx, f, 1); err != nil {
-				return err
-			}
+		var err error
+		if slices.Contains(before, f) {
+			err = s.move(tx, f, old, new)
+		} else {
+			err = s.enter(tx, f, new)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) addCount(tx store.Tx, f facet, by int64) error {
-	k := s.facetPrefix(countKey, f)
+// livingFacets are those of a token that is in searches.
+func livingFacets(t *Token) []facet {
+	if t == nil || t.End != nil {
+		return nil
+	}
+	return t.facets()
+}
+
+// orders are the indexes that a facet has.
+var orders = [...]byte{createdOrder, expiryOrder}
+
+func (s *Store) enter(tx store.Tx, f facet, t *Token) error {
+	hash := s.facetHash(f)
+	for _, order := range orders {
+		if err := tx.Put(facetEntry(order, f, hash, t), nil); err != nil {
+			return err
+		}
+	}
+	return s.addCount(tx, f, hash, 1)
+}
+
+func (s *Store) leave(tx store.Tx, f facet, t *Token) error {
+	hash := s.facetHash(f)
+	for _, order := range orders {
+		if err := tx.Delete(facetEntry(order, f, hash, t)); err != nil {
+			return err
+		}
+	}
+	return s.addCount(tx, f, hash, -1)
+}
+
+func (s *Store) move(tx store.Tx, f facet, old, new *Token) error {
+	for _, order := range orders {
+		if orderTime(order, old) == orderTime(order, new) {
+			continue
+		}
+		hash := s.facetHash(f)
+		if err := tx.Delete(facetEntry(order, f, hash, old)); err != nil {
+			return err
+		}
+		if err := tx.Put(facetEntry(order, f, hash, new), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addCount moves a count. A count of nothing is removed.
+func (s *Store) addCount(tx store.Tx, f facet, hash facetHash, by int64) error {
+	if !f.counted() {
+		return nil
+	}
+	k := hash.prefix(countKey, f)
 	c, err := record.Get[facetCount](tx, k)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -35,8 +36,19 @@ type Filter struct {
 	UnusedSince int64 `cbor:"15,keyasint,omitempty"`
 }
 
-// Empty says that the filter selects everything.
-func (f *Filter) Empty() bool { return *f == Filter{} }
+// Empty says that the filter selects every token that is stored.
+func (f *Filter) Empty() bool {
+	rest := *f
+	if rest.Type == "service" {
+		rest.Type = ""
+	}
+	return rest == Filter{}
+}
+
+// times are the filter's bounds in time.
+func (f *Filter) times() []*int64 {
+	return []*int64{&f.CreatedBefore, &f.CreatedAfter, &f.ExpiringBefore, &f.ExpiringAfter, &f.UnusedSince}
+}
 
 // matches judges a record by all but its last use.
 func (f *Filter) matches(t *Token) bool {
@@ -84,7 +96,11 @@ func (f *Filter) facets() []facet {
 	if f.EntityID != "" {
 		out = append(out, facet{entityFacet, f.EntityID})
 	}
-	if f.Path != "" && !strings.HasSuffix(f.Path, "/") {
+	if strings.HasSuffix(f.Path, "/") {
+		if mount := mountPart(f.Path); mount != "" {
+			out = append(out, facet{mountFacet, mount})
+		}
+	} else if f.Path != "" {
 		out = append(out, facet{pathFacet, f.Path})
 	}
 	if f.Orphan != nil && *f.Orphan {
@@ -95,6 +111,12 @@ func (f *Filter) facets() []facet {
 	}
 	if f.MetaKey != "" {
 		out = append(out, facet{metaFacet, f.MetaKey + "\x00" + f.MetaValue})
+	}
+	for _, n := range slices.Backward(nameLengths[:]) {
+		if len(f.DisplayName) >= n {
+			out = append(out, facet{nameFacet, f.DisplayName[:n]})
+			break
+		}
 	}
 	return out
 }
@@ -122,25 +144,36 @@ func ParseSort(text string) (by Sort, reverse bool, err error) {
 }
 
 // ParseInstant reads a point in time as people write it: RFC 3339, Unix seconds, or a duration
-// before (ahead false) or after (ahead true) now. "" is 0.
+// before (ahead false) or after (ahead true) now. "" is 0; nothing else is, since 0 is no bound.
 func ParseInstant(text string, now time.Time, ahead bool) (int64, error) {
 	text = strings.TrimSpace(text)
 	if text == "" {
 		return 0, nil
 	}
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return at.UnixNano(), nil
+		return instant(at), nil
 	}
 	d, err := backend.ParseDuration(text)
-	if err != nil {
+	if err != nil || d < 0 {
 		return 0, backend.Invalidf("a time must be written as RFC 3339, as Unix seconds or as a duration from now such as 24h")
 	}
 	// Nobody means a duration of thirty years, and no token was made before 2000.
 	if digits := strings.Trim(text, "0123456789") == ""; digits && d > 30*365*24*time.Hour {
-		return time.Unix(int64(d/time.Second), 0).UnixNano(), nil
+		return instant(time.Unix(int64(d/time.Second), 0)), nil
 	}
 	if ahead {
-		return now.Add(d).UnixNano(), nil
+		return instant(now.Add(d)), nil
 	}
-	return now.Add(-d).UnixNano(), nil
+	return instant(now.Add(-d)), nil
+}
+
+// instant is a time in Unix nanoseconds, within what they can hold and after 0.
+func instant(at time.Time) int64 {
+	switch {
+	case at.Before(time.Unix(0, 1)):
+		return 1
+	case at.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return at.UnixNano()
 }

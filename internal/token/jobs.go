@@ -1,11 +1,13 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"sync"
 	"time"
 
 	"jeton/internal/backend"
@@ -55,23 +57,38 @@ type Job struct {
 
 // jobProgress is how far the clean-up of an active job has come.
 type jobProgress struct {
-	// At is the last index entry that was dealt with.
+	// At is the last index entry that was dealt with. The walk stays in its index.
 	At     []byte `cbor:"1,keyasint,omitempty"`
 	Ended  int64  `cbor:"2,keyasint,omitempty"`
 	Looked int64  `cbor:"3,keyasint,omitempty"`
+	// Untold are the tokens of the last batch, of which the witness is to be told. They are
+	// stored with their end, so that a crash in between leaves none without its audit entry;
+	// the next batch replaces them. A crash between telling and that can tell a batch twice.
+	Untold []untold `cbor:"4,keyasint,omitempty"`
+	// Done says that there is nothing left to end.
+	Done bool `cbor:"5,keyasint,omitempty"`
+}
+
+// untold is a token that ended and that the audit log may not have heard of.
+type untold struct {
+	ID    ID     `cbor:"1,keyasint"`
+	Token *Token `cbor:"2,keyasint"`
 }
 
 // activeJobs are the jobs that some state of the store has.
 type activeJobs struct {
-	// position is that of the commit which changed them last.
-	position uint64
-	jobs     []Job
+	// changed is the position of the commit which changed them last, seen that of the state
+	// which they were read from.
+	changed, seen uint64
+	jobs          []Job
 }
 
-// jobsIn returns the active jobs in r. They are read again only when a commit has changed them.
+// jobsIn returns the active jobs in r. They are read again only when a commit has changed them,
+// or when r is older than what is known: a job that is done by now was not in an older state,
+// which still has tokens that it ended.
 func (s *Store) jobsIn(r store.Reader) ([]Job, error) {
 	changed := s.jobsChanged.Load()
-	if known := s.jobs.Load(); known != nil && known.position == changed {
+	if known := s.jobs.Load(); known != nil && known.changed == changed && r.Position() >= max(known.seen, changed) {
 		return known.jobs, nil
 	}
 	var jobs []Job
@@ -81,28 +98,41 @@ func (s *Store) jobsIn(r store.Reader) ([]Job, error) {
 		jobs = append(jobs, j)
 		return true, err
 	})
+	// The first to begin is the first to be cleaned up after, so that one is in progress at most.
+	slices.SortFunc(jobs, func(a, b Job) int { return cmp.Compare(a.Started, b.Started) })
 	if err == nil && r.Position() >= changed {
-		// A reader of an older state must not be taken for the present.
-		s.jobs.Store(&activeJobs{position: changed, jobs: jobs})
+		s.jobs.Store(&activeJobs{changed: changed, seen: r.Position(), jobs: jobs})
 	}
 	return jobs, err
 }
 
 // condemned says whether an active job has ended t.
 func (s *Store) condemned(r store.Reader, jobs []Job, t *Token) (bool, error) {
+	j, err := s.condemning(r, jobs, t)
+	return j != nil, err
+}
+
+// condemning is the job that has ended t; nil for none.
+func (s *Store) condemning(r store.Reader, jobs []Job, t *Token) (*Job, error) {
 	for i := range jobs {
 		dead, err := s.selects(r, &jobs[i], t)
 		if dead || err != nil {
-			return dead, err
+			return &jobs[i], err
 		}
 	}
-	return false, nil
+	return nil, nil
 }
+
+// why is the end of a token that the job selected.
+func (j *Job) why() End { return End{Cause: Jobbed, At: j.Started, By: j.By, Job: j.ID} }
 
 // selects says whether the job's filter selected t when the job began. What was made, renewed
 // or used since was alive since, and so was not selected.
 func (s *Store) selects(r store.Reader, j *Job, t *Token) (bool, error) {
 	if t.ID == j.Spared || t.Life.Created > j.Started || t.Life.Renewed > j.Started || !j.Filter.matches(t) {
+		return false, nil
+	}
+	if f := j.Filter.Orphan; f != nil && *f && t.Life.Freed > j.Started {
 		return false, nil
 	}
 	if j.Filter.UnusedSince == 0 {
@@ -116,22 +146,19 @@ func (s *Store) selects(r store.Reader, j *Job, t *Token) (bool, error) {
 }
 
 // RevokeMatching ends every token that the filter selects, but the caller's own. When it
-// returns they are refused everywhere; the sweeper cleans up behind, and the job shows how far
-// it is.
+// returns they are refused everywhere, and with them what hangs below them; the sweeper cleans
+// up behind, and the job shows how far it is.
 func (s *Store) RevokeMatching(ctx context.Context, f Filter, caller *backend.Caller) (*Job, error) {
+	if f.Type == "batch" {
+		return nil, backend.Invalidf("batch tokens are not stored and cannot be revoked; revoke their parents")
+	}
 	if f.Empty() {
 		return nil, backend.Invalidf("at least one filter is needed: this would revoke every token")
-	}
-	if f.UnusedSince != 0 {
-		// What memory knows of uses must count before the mark does.
-		if err := s.FlushUses(ctx); err != nil {
-			return nil, err
-		}
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:])
 	job := &Job{ID: hex.EncodeToString(id[:]), Filter: f, By: caller.Accessor, Spared: caller.ID}
-	err := s.area.Update(ctx, func(tx store.Tx) error {
+	begin := func(tx store.Tx) error {
 		active, err := s.jobsIn(tx)
 		if err != nil {
 			return err
@@ -144,26 +171,18 @@ func (s *Store) RevokeMatching(ctx context.Context, f Filter, caller *backend.Ca
 			return err
 		}
 		return record.Put(tx, key(jobKey, []byte(job.ID)), job)
-	})
-	return job, err
-}
-
-// driver is the smallest counted index that all selected tokens are in, and its size.
-func (s *Store) driver(r store.Reader, f *Filter) (best facet, size int64, err error) {
-	size = -1
-	for _, candidate := range f.facets() {
-		if !candidate.counted() {
-			continue
-		}
-		n, err := s.readCount(r, candidate)
-		if err != nil {
-			return best, 0, err
-		}
-		if size < 0 || n < size {
-			best, size = candidate, n
-		}
 	}
-	return best, size, nil
+	var err error
+	if f.UnusedSince != 0 {
+		// What memory knows of uses must count before the mark does.
+		err = s.flushAnd(ctx, begin)
+	} else {
+		err = s.area.Update(ctx, begin)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return job, nil
 }
 
 // CountMatching is a dry run: how many tokens RevokeMatching would end, by a walk over the
@@ -196,75 +215,168 @@ func (s *Store) CountMatching(ctx context.Context, f Filter, caller *backend.Cal
 	return n, some, err
 }
 
-// SweepJobs deals with a batch of the tokens of the first active job, and returns how many it
-// looked at: 0 means that no job is active.
+// telling is how far the witness was told of what jobs ended.
+type telling struct {
+	// mu is held by the one sweep of jobs at a time.
+	mu sync.Mutex
+	// sure says that nothing is left to tell: not after a restart, nor after a transaction
+	// whose outcome is not known. Guarded by mu, as is what follows.
+	sure bool
+	// last is the batch that was told of last, job and index entry; noted says that the store
+	// knows of it.
+	last  string
+	noted bool
+}
+
+// SweepJobs deals with a batch of the tokens of the job that began first, and returns how many
+// it looked at: 0 means that no job is active.
 func (s *Store) SweepJobs(ctx context.Context) (int, error) {
-	var endings []Ending
+	s.telling.mu.Lock()
+	defer s.telling.mu.Unlock()
+	if !s.telling.sure {
+		if err := s.tellUntold(ctx); err != nil {
+			return 0, err
+		}
+	}
+	var job *Job
+	var progress *jobProgress
 	var dealt int
+	s.telling.sure = false // until it is known what this left behind
 	err := s.whole.Update(ctx, func(tx store.Tx) error {
 		area := s.area.Within(tx)
-		endings, dealt = nil, 0
+		job, progress, dealt = nil, nil, 0
 		active, err := s.jobsIn(area)
 		if err != nil || len(active) == 0 {
 			return err
 		}
-		endings, dealt, err = s.workOn(tx, active[0])
+		job = &active[0]
+		progress, dealt, err = s.workOn(tx, *job)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	s.witness(ctx, endings)
+	if progress != nil {
+		s.tell(ctx, job, progress)
+	}
+	s.telling.sure = true
 	return dealt, nil
 }
 
-// workOn ends a batch of the job's tokens, or finishes the job when there are no more.
-func (s *Store) workOn(tx store.Tx, job Job) (endings []Ending, dealt int, err error) {
+// tellUntold tells the witness of what a transaction ended whose outcome is not known here:
+// one before a restart, or one that failed. REQUIRES: telling.mu is held.
+func (s *Store) tellUntold(ctx context.Context) error {
+	return s.area.View(ctx, func(r store.Reader) error {
+		active, err := s.jobsIn(r)
+		if err != nil {
+			return err
+		}
+		for i := range active {
+			p, err := record.Get[jobProgress](r, key(progressKey, []byte(active[i].ID)))
+			if err != nil {
+				return err
+			}
+			if p != nil {
+				s.tell(ctx, &active[i], p)
+			}
+		}
+		return nil
+	})
+}
+
+// tell tells the witness of a batch, unless it was told last. REQUIRES: telling.mu is held.
+func (s *Store) tell(ctx context.Context, job *Job, p *jobProgress) {
+	batch := job.ID + string(p.At)
+	if len(p.Untold) == 0 || s.telling.last == batch {
+		return
+	}
+	endings := make([]Ending, 0, len(p.Untold))
+	for _, u := range p.Untold {
+		t := u.Token.clone()
+		t.ID = u.ID
+		endings = append(endings, Ending{t, job.why()})
+	}
+	s.witness(ctx, endings)
+	s.telling.last, s.telling.noted = batch, false
+}
+
+// noteTold writes down that the last batch was told of, so that a server that stops in the
+// middle of a job does not tell of it again when it starts.
+func (s *Store) noteTold(ctx context.Context) error {
+	s.telling.mu.Lock()
+	defer s.telling.mu.Unlock()
+	if s.telling.noted || s.telling.last == "" {
+		return nil
+	}
+	err := s.area.Update(ctx, func(tx store.Tx) error {
+		active, err := s.jobsIn(tx)
+		if err != nil {
+			return err
+		}
+		for i := range active {
+			at := key(progressKey, []byte(active[i].ID))
+			p, err := record.Get[jobProgress](tx, at)
+			if err != nil {
+				return err
+			}
+			if p == nil || active[i].ID+string(p.At) != s.telling.last || len(p.Untold) == 0 {
+				continue
+			}
+			p.Untold = nil
+			if err := record.Put(tx, at, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.telling.noted = err == nil
+	return err
+}
+
+// workOn ends a batch of the job's tokens; when there are no more, it finishes the job once
+// those of the last batch are told of. dealt is never 0.
+func (s *Store) workOn(tx store.Tx, job Job) (progress *jobProgress, dealt int, err error) {
 	area := s.area.Within(tx)
 	progressAt := key(progressKey, []byte(job.ID))
-	progress, err := record.Get[jobProgress](area, progressAt)
-	if err != nil {
+	if progress, err = record.Get[jobProgress](area, progressAt); err != nil {
 		return nil, 0, err
 	}
 	if progress == nil {
 		progress = &jobProgress{}
 	}
-	best, _, err := s.driver(area, &job.Filter)
+	if progress.Done {
+		job.Ended, job.Looked, job.Finished = progress.Ended, progress.Looked, s.clock.Now().UnixNano()
+		return nil, 1, s.finish(area, &job)
+	}
+	prefix, err := s.indexOf(area, &job.Filter, createdOrder, progress.At)
 	if err != nil {
 		return nil, 0, err
 	}
-	if len(progress.At) > 1 && progress.At[1] != byte(best.kind) {
-		// Another index is the smallest now: what is left is found there, from its beginning.
-		progress.At = nil
-	}
-	in := store.PrefixRange(s.facetPrefix(createdOrder, best))
+	in := store.PrefixRange(prefix)
+	// What was made since is not looked at: otherwise the walk would chase the present.
+	in.To = binary.BigEndian.AppendUint64(slices.Clone(prefix), uint64(job.Started)+1)
 	resume(&in, progress.At)
 	in.Limit, in.KeysOnly = sweepBatch, true
-	var last []byte
 	var ids []ID
 	err = area.Scan(in, func(k, _ []byte) (bool, error) {
-		last = slices.Clone(k)
+		progress.At = slices.Clone(k)
 		ids = append(ids, lastID(k))
 		return true, nil
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	if endings, err = s.endSelected(tx, &job, ids); err != nil {
+	if progress.Untold, err = s.endSelected(tx, &job, ids); err != nil {
 		return nil, 0, err
 	}
 	progress.Looked += int64(len(ids))
-	progress.Ended += int64(len(endings))
-	if len(ids) == sweepBatch {
-		progress.At = last
-		return endings, len(ids), record.Put(area, progressAt, progress)
-	}
-	job.Ended, job.Looked, job.Finished = progress.Ended, progress.Looked, s.clock.Now().UnixNano()
-	return endings, len(ids) + 1, s.finish(area, &job)
+	progress.Ended += int64(len(progress.Untold))
+	progress.Done = len(ids) < sweepBatch
+	return progress, len(ids) + 1, record.Put(area, progressAt, progress)
 }
 
 // endSelected ends those of ids that the job selected.
-func (s *Store) endSelected(tx store.Tx, job *Job, ids []ID) (endings []Ending, err error) {
+func (s *Store) endSelected(tx store.Tx, job *Job, ids []ID) (ended []untold, err error) {
 	area := s.area.Within(tx)
 	for _, id := range ids {
 		t, err := load(area, id)
@@ -284,13 +396,12 @@ func (s *Store) endSelected(tx store.Tx, job *Job, ids []ID) (endings []Ending, 
 		if !selected {
 			continue
 		}
-		why := End{Cause: Jobbed, At: job.Started, By: job.By, Job: job.ID}
-		if err := s.endIn(tx, t, why); err != nil {
+		if err := s.endIn(tx, t, job.why()); err != nil {
 			return nil, err
 		}
-		endings = append(endings, Ending{t, why})
+		ended = append(ended, untold{id, t})
 	}
-	return endings, nil
+	return ended, nil
 }
 
 // finish moves a job to the finished ones, and forgets the oldest of those.

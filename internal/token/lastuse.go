@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -35,9 +36,12 @@ type lastUse struct {
 
 // uses gathers what is not written yet.
 type uses struct {
-	mu sync.Mutex
+	// flush is held by the one flush at a time: who holds it knows that nothing is on its way
+	// to the store. It is taken before mu.
+	flush sync.Mutex
+	mu    sync.Mutex
 	// pending is guarded by mu. Its size is bounded by the number of tokens used within
-	// FlushEvery, and by pendingUses: beyond that the oldest news is simply not gathered.
+	// FlushEvery, and by pendingUses: beyond that a token's uses are simply not gathered.
 	pending map[ID]lastUse
 }
 
@@ -62,83 +66,128 @@ func (s *Store) Used(t *Token, addr netip.Addr) {
 // flushBatch bounds one transaction of a flush.
 const flushBatch = 256
 
-// FlushUses writes what was gathered. What fails to be written is gathered again.
+// FlushUses writes what was gathered, in batches, and which ends the witness was told of. What
+// fails to be written stays gathered.
 func (s *Store) FlushUses(ctx context.Context) error {
-	s.uses.mu.Lock()
-	pending := s.uses.pending
-	s.uses.pending = make(map[ID]lastUse, min(len(pending), 1024))
-	s.uses.mu.Unlock()
-	batch := make([]ID, 0, flushBatch)
-	flush := func() error {
-		err := s.area.Update(ctx, func(tx store.Tx) error { return s.writeUses(tx, pending, batch) })
-		if err == nil {
-			for _, id := range batch {
-				delete(pending, id)
-			}
-		}
-		batch = batch[:0]
+	if err := s.noteTold(ctx); err != nil {
 		return err
 	}
-	var failed error
-	ids := make([]ID, 0, len(pending))
-	for id := range pending {
-		ids = append(ids, id)
-	}
-	for _, id := range ids {
-		if batch = append(batch, id); len(batch) == flushBatch {
-			if failed = flush(); failed != nil {
-				break
-			}
-		}
-	}
-	if failed == nil && len(batch) > 0 {
-		failed = flush()
-	}
-	s.keepUses(pending)
-	return failed
+	s.uses.flush.Lock()
+	defer s.uses.flush.Unlock()
+	return s.flushAll(ctx)
 }
 
-// keepUses puts back what could not be written.
-func (s *Store) keepUses(unwritten map[ID]lastUse) {
+// flushAll writes what was gathered when it was called. REQUIRES: uses.flush is held.
+func (s *Store) flushAll(ctx context.Context) error {
+	gathered := s.gathered()
+	batch := make(map[ID]lastUse, min(len(gathered), flushBatch))
+	flush := func() error {
+		err := s.area.Update(ctx, func(tx store.Tx) error { return s.writeUses(tx, batch) })
+		if err == nil {
+			s.wrote(batch)
+		}
+		return err
+	}
+	for id, u := range gathered {
+		if batch[id] = u; len(batch) == flushBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+			clear(batch)
+		}
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	return flush()
+}
+
+// flushAnd runs fn in a transaction that has every use up to its own moment written.
+func (s *Store) flushAnd(ctx context.Context, fn func(tx store.Tx) error) error {
+	s.uses.flush.Lock()
+	defer s.uses.flush.Unlock()
+	// Most of it before the commit lock is taken: what is left is that of some milliseconds.
+	if err := s.flushAll(ctx); err != nil {
+		return err
+	}
+	var batch map[ID]lastUse
+	err := s.area.Update(ctx, func(tx store.Tx) error {
+		batch = s.gathered()
+		if err := s.writeUses(tx, batch); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+	if err == nil {
+		s.wrote(batch)
+	}
+	return err
+}
+
+func (s *Store) gathered() map[ID]lastUse {
 	s.uses.mu.Lock()
 	defer s.uses.mu.Unlock()
-	for id, u := range unwritten {
-		if newer, ok := s.uses.pending[id]; ok {
-			u.At, u.From, u.Count = newer.At, newer.From, u.Count+newer.Count
+	return maps.Clone(s.uses.pending)
+}
+
+// wrote takes from what is gathered what was written.
+func (s *Store) wrote(batch map[ID]lastUse) {
+	s.uses.mu.Lock()
+	defer s.uses.mu.Unlock()
+	for id, u := range batch {
+		now := s.uses.pending[id]
+		if now.Count -= u.Count; now.Count == 0 {
+			delete(s.uses.pending, id)
+		} else {
+			s.uses.pending[id] = now
 		}
-		s.uses.pending[id] = u
 	}
 }
 
-// writeUses stores a batch. A token that is gone, or has ended, stays without trace.
-func (s *Store) writeUses(tx store.Tx, pending map[ID]lastUse, batch []ID) error {
-	for _, id := range batch {
+// writeUses stores a batch. A token that is gone, or has ended, stays without trace; so does
+// the use by a request that came in just before a job ended its token, which would otherwise
+// take the token out of what the job selects, and so bring it back to life.
+func (s *Store) writeUses(tx store.Tx, batch map[ID]lastUse) error {
+	jobs, err := s.jobsIn(tx)
+	if err != nil {
+		return err
+	}
+	for id, u := range batch {
 		t, err := load(tx, id)
-		if unreadable(err) || (err == nil && (t == nil || t.End != nil)) {
+		if unreadable(err) || (err == nil && (t == nil || t.End != nil || u.At < t.Life.Created)) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		old, err := record.Get[lastUse](tx, idKey(useKey, id))
-		if err != nil {
-			return err
+		if dead, err := s.condemned(tx, jobs, t); dead || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
 		}
-		u := pending[id]
-		if old != nil {
-			u.Count += old.Count
-		}
-		if err := tx.Delete(useEntry(t, old)); err != nil {
-			return err
-		}
-		if err := tx.Put(useEntry(t, &u), nil); err != nil {
-			return err
-		}
-		if err := record.Put(tx, idKey(useKey, id), &u); err != nil {
+		if err := s.writeUse(tx, t, u); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (s *Store) writeUse(tx store.Tx, t *Token, u lastUse) error {
+	old, err := record.Get[lastUse](tx, idKey(useKey, t.ID))
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		u.Count += old.Count
+	}
+	if err := tx.Delete(useEntry(t, old)); err != nil {
+		return err
+	}
+	if err := tx.Put(useEntry(t, &u), nil); err != nil {
+		return err
+	}
+	return record.Put(tx, idKey(useKey, t.ID), &u)
 }
 
 // useEntry is a token's place in the order of last use.

@@ -1,10 +1,11 @@
 package token
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
-	"math"
+	"fmt"
 	"time"
 
 	"jeton/internal/backend"
@@ -51,10 +52,14 @@ const maxScanned = 5000
 
 // cursor is where a search goes on. It is sealed by a MAC: a client can keep it, not make it.
 type cursor struct {
+	// Of says what was asked for: a cursor of another question is refused.
+	Of []byte `cbor:"3,keyasint"`
 	// Key is the last index entry that was looked at, or in a tree the child.
-	Key []byte `cbor:"1,keyasint"`
+	Key []byte `cbor:"1,keyasint,omitempty"`
 	// Path is a place in a tree.
 	Path []ID `cbor:"2,keyasint,omitempty"`
+	// Times are the filter's. "24h ago" must not be another time for each page.
+	Times []int64 `cbor:"4,keyasint,omitempty"`
 }
 
 func (s *Store) writeCursor(c cursor) (string, error) {
@@ -93,22 +98,52 @@ func (s *Store) Search(ctx context.Context, q Query) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
+	of, err := s.question(&q)
+	if err != nil {
+		return nil, err
+	}
+	if q.Cursor != "" {
+		if !bytes.Equal(at.Of, of) || len(at.Key) == 0 || len(at.Times) != len(q.Filter.times()) {
+			return nil, errCursor
+		}
+		for i, t := range q.Filter.times() {
+			*t = at.Times[i]
+		}
+	}
 	var page *Page
 	err = s.area.View(ctx, func(r store.Reader) error {
 		page = &Page{}
-		in, err := s.plan(r, q)
+		in, err := s.plan(r, q, at.Key)
 		if err != nil {
 			return err
 		}
-		resume(&in, at.Key)
 		last, done, err := s.collect(r, q, in, page)
 		if err != nil || done {
 			return err
 		}
-		page.Next, err = s.writeCursor(cursor{Key: last})
+		next := cursor{Of: of, Key: last}
+		for _, t := range q.Filter.times() {
+			next.Times = append(next.Times, *t)
+		}
+		page.Next, err = s.writeCursor(next)
 		return err
 	})
 	return page, err
+}
+
+// question is a digest of what a query asks for: all of it but the page, and of its times
+// whether they are given.
+func (s *Store) question(q *Query) ([]byte, error) {
+	asked := q.Filter
+	for _, t := range asked.times() {
+		*t = min(*t, 1)
+	}
+	data, err := record.Encode(&asked)
+	if err != nil {
+		return nil, err
+	}
+	of := s.texts.keyed("search", fmt.Sprintf("%s %t %s", q.Sort, q.Reverse, data))
+	return of[:8], nil
 }
 
 // resume narrows a range to what comes after a cursor's key.
@@ -122,77 +157,96 @@ func resume(in *store.Range, after []byte) {
 	}
 }
 
-// collect fills page from the entries of a range; done says that the range came to its end.
+// collect fills page from the entries of a range; done says that the range came to its end. It
+// reads as many entries as it takes to fill the page, maxScanned at most.
 func (s *Store) collect(r store.Reader, q Query, in store.Range, page *Page) (last []byte, done bool, err error) {
 	now := s.clock.Now()
 	in.KeysOnly = true
-	scanned := 0
-	var ids []ID
-	var keys [][]byte
-	in.Limit = maxScanned + 1
+	scanned, done := 0, true
 	err = r.Scan(in, func(k, _ []byte) (bool, error) {
-		ids = append(ids, lastID(k))
-		keys = append(keys, append([]byte(nil), k...))
-		return len(ids) <= maxScanned, nil
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	for i, id := range ids {
 		if len(page.Rows) == q.Limit || scanned == maxScanned {
-			return last, false, nil
+			done = false
+			return false, nil
 		}
 		scanned++
-		last = keys[i]
-		row, err := s.row(r, id, &q.Filter, now)
-		if err != nil {
-			return nil, false, err
-		}
+		last = append(last[:0], k...)
+		row, err := s.row(r, lastID(k), &q.Filter, now)
 		if row != nil {
 			page.Rows = append(page.Rows, *row)
 		}
-	}
-	return last, true, nil
+		return true, err
+	})
+	return last, done, err
 }
 
-// plan picks the index to walk: the smallest of those that all selected tokens are in, cut to
-// the filter's times.
-func (s *Store) plan(r store.Reader, q Query) (store.Range, error) {
-	if q.Sort == ByLastUsed {
-		in := store.PrefixRange([]byte{useOrder})
-		in.Reverse = q.Reverse
-		if q.Filter.UnusedSince != 0 {
-			in.To = binary.BigEndian.AppendUint64([]byte{useOrder}, uint64(q.Filter.UnusedSince)+1)
-		}
-		return in, nil
-	}
-	best, least := facet{anyFacet, ""}, int64(math.MaxInt64)
-	for _, f := range q.Filter.facets() {
-		n := int64(0)
-		if f.counted() {
-			var err error
-			if n, err = s.readCount(r, f); err != nil {
-				return store.Range{}, err
-			}
-		}
-		if n < least {
-			best, least = f, n
-		}
-	}
+// plan picks the range to walk, cut to the filter's times. A search that goes on after a
+// cursor's key stays in the index that it began in, whichever is the smallest by now.
+func (s *Store) plan(r store.Reader, q Query, after []byte) (in store.Range, err error) {
+	var prefix []byte
 	order, from, to := byte(createdOrder), q.Filter.CreatedAfter, q.Filter.CreatedBefore
-	if q.Sort == ByExpires {
+	switch {
+	case q.Sort == ByLastUsed:
+		prefix, from, to = []byte{useOrder}, 0, q.Filter.UnusedSince
+		if to != 0 {
+			to++ // the bound itself is still unused
+		}
+	case q.Sort == ByExpires:
 		order, from, to = expiryOrder, q.Filter.ExpiringAfter, q.Filter.ExpiringBefore
 	}
-	prefix := s.facetPrefix(order, best)
-	in := store.PrefixRange(prefix)
+	if prefix == nil {
+		if prefix, err = s.indexOf(r, &q.Filter, order, after); err != nil {
+			return in, err
+		}
+	}
+	in = store.PrefixRange(prefix)
 	in.Reverse = q.Reverse
 	if from != 0 {
-		in.From = binary.BigEndian.AppendUint64(append([]byte(nil), prefix...), uint64(from)+1)
+		in.From = binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(from)+1)
 	}
 	if to != 0 {
-		in.To = binary.BigEndian.AppendUint64(append([]byte(nil), prefix...), uint64(to))
+		in.To = binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(to))
 	}
+	if !bytes.HasPrefix(after, prefix) && len(after) > 0 {
+		return in, errCursor
+	}
+	resume(&in, after)
 	return in, nil
+}
+
+// indexOf is the index to walk for a filter: that of the key to go on after, or the smallest.
+func (s *Store) indexOf(r store.Reader, f *Filter, order byte, after []byte) ([]byte, error) {
+	if len(after) >= facetPrefixLen {
+		return after[:facetPrefixLen:facetPrefixLen], nil
+	}
+	best, _, err := s.driver(r, f)
+	return s.facetPrefix(order, best), err
+}
+
+// driver is the smallest index that all selected tokens are in, and a bound on its size. One
+// whose tokens are not counted is taken for as good as its kind is selective.
+func (s *Store) driver(r store.Reader, f *Filter) (best facet, size int64, err error) {
+	var least int64
+	for i, candidate := range f.facets() {
+		var n int64
+		switch {
+		case candidate.counted():
+			if n, err = s.readCount(r, candidate); err != nil {
+				return best, 0, err
+			}
+		case candidate.kind == mountFacet:
+			n = size / 2
+		}
+		if i == 0 {
+			size = n // of all tokens
+		}
+		if i == 0 || n < least {
+			best, least = candidate, n
+		}
+	}
+	if best.counted() {
+		size = least
+	}
+	return best, size, nil
 }
 
 // row describes the token of id if the filter selects it and it lives; nil if not.
@@ -218,7 +272,7 @@ func (s *Store) row(r store.Reader, id ID, f *Filter, now time.Time) (*Row, erro
 	return row, nil
 }
 
-// livesIn says whether the token of id lives in r, by the cache where that knows.
+// livesIn says whether the token of id lives in r.
 func (s *Store) livesIn(r store.Reader, id ID, now time.Time) (bool, error) {
 	t, _, err := s.alive(r, id, now)
 	return t != nil, err

@@ -32,6 +32,7 @@ type Store struct {
 	// commit that changed them last.
 	jobs        atomic.Pointer[activeJobs]
 	jobsChanged atomic.Uint64
+	telling     telling
 }
 
 // Config is what a Store is made of.

@@ -109,6 +109,10 @@ func (s *Store) cleanUp(tx store.Tx, t *Token) (endings []Ending, dealt int, err
 	if err != nil {
 		return nil, 0, err
 	}
+	jobs, err := s.jobsIn(area)
+	if err != nil {
+		return nil, 0, err
+	}
 	for _, id := range ids {
 		child, err := load(area, id)
 		if unreadable(err) || (err == nil && child == nil) {
@@ -121,9 +125,21 @@ func (s *Store) cleanUp(tx store.Tx, t *Token) (endings []Ending, dealt int, err
 			continue
 		}
 		if t.End.KeepChildren {
+			// A job may have selected the child by its parent: it must not live again.
+			job, err := s.condemning(area, jobs, child)
+			if err != nil {
+				return nil, 0, err
+			}
+			if job != nil {
+				if err := s.endIn(tx, child, job.why()); err != nil {
+					return nil, 0, err
+				}
+				endings = append(endings, Ending{child, job.why()})
+				continue
+			}
 			free := child.clone()
 			// What hangs below keeps its depth, which is then too great: the bound still holds.
-			free.Parent, free.Depth = ID{}, 0
+			free.Parent, free.Depth, free.Life.Freed = ID{}, 0, s.clock.Now().UnixNano()
 			if err := s.put(area, child, free); err != nil {
 				return nil, 0, err
 			}

@@ -93,6 +93,8 @@ type Life struct {
 	MaxTTL int64 `cbor:"11,keyasint,omitempty"`
 	// SpentAt is when the last use was handed out.
 	SpentAt int64 `cbor:"12,keyasint,omitempty"`
+	// Freed is when the token became an orphan by the revocation of its parent alone.
+	Freed int64 `cbor:"13,keyasint,omitempty"`
 }
 
 // Cause says why a token ended.

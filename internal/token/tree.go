@@ -1,8 +1,8 @@
 package token
 
 import (
+	"bytes"
 	"context"
-	"slices"
 
 	"jeton/internal/backend"
 	"jeton/internal/store"
@@ -25,7 +25,8 @@ func (s *Store) Tree(ctx context.Context, id ID, depth, limit int, after string)
 	if err != nil {
 		return nil, err
 	}
-	if len(at.Path) > 0 && at.Path[0] != id {
+	of := s.texts.keyed("tree", string(id[:]))
+	if after != "" && (!bytes.Equal(at.Of, of[:]) || len(at.Path) == 0) {
 		return nil, errCursor
 	}
 	var tree *Tree
@@ -46,7 +47,14 @@ func (s *Store) Tree(ctx context.Context, id ID, depth, limit int, after string)
 		if err := s.ancestors(r, t, tree); err != nil {
 			return err
 		}
-		return s.descend(r, walkLimits{depth, limit}, at.from(id), tree)
+		left, err := s.descend(r, walkLimits{depth, limit}, at.from(id), tree)
+		if left == nil || err != nil {
+			return err
+		}
+		next := left.cursor()
+		next.Of = of[:]
+		tree.Next, err = s.writeCursor(next)
+		return err
 	})
 	return tree, err
 }
@@ -55,8 +63,8 @@ func (s *Store) Tree(ctx context.Context, id ID, depth, limit int, after string)
 func (s *Store) ancestors(r store.Reader, t *Token, tree *Tree) error {
 	for level := -1; !t.Orphan(); level-- {
 		parent, err := load(r, t.Parent)
-		if err != nil || parent == nil {
-			return err
+		if err != nil || parent == nil || parent.End != nil {
+			return err // revoked alone: t is an orphan, and is yet to be made one
 		}
 		row, err := s.describe(r, parent)
 		if err != nil {
@@ -100,17 +108,20 @@ func (p place) cursor() cursor {
 	return c
 }
 
-// descend walks the children depth first from a place on. Its memory is one path, however
-// large the tree.
-func (s *Store) descend(r store.Reader, limits walkLimits, at place, tree *Tree) error {
+// descend walks the children depth first from a place on, and returns where it stopped; nil at
+// the end. Its memory is one path, however large the tree.
+func (s *Store) descend(r store.Reader, limits walkLimits, at place, tree *Tree) (left *place, err error) {
 	now := s.clock.Now().UnixNano()
+	jobs, err := s.jobsIn(r)
+	if err != nil {
+		return nil, err
+	}
 	for len(at.path) > 0 {
 		depth := len(at.path)
 		var next *ID
 		if limits.depth == 0 || depth <= limits.depth {
-			var err error
 			if next, err = s.nextChild(r, at.path[depth-1], at.after); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if next == nil {
@@ -118,27 +129,41 @@ func (s *Store) descend(r store.Reader, limits walkLimits, at place, tree *Tree)
 			at = place{path: at.path[:depth-1], after: &done}
 			continue
 		}
-		child, err := load(r, *next)
-		if unreadable(err) || (err == nil && (child == nil || child.endedItself(now))) {
+		child, err := s.livingChild(r, *next, jobs, now)
+		if err != nil {
+			return nil, err
+		}
+		if child == nil {
 			at.after = next
 			continue
 		}
-		if err != nil {
-			return err
-		}
 		if len(tree.Descendants) == limits.rows {
-			tree.Next, err = s.writeCursor(at.cursor())
-			return err
+			return &at, nil
 		}
 		row, err := s.describe(r, child)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		row.Level = depth
 		tree.Descendants = append(tree.Descendants, *row)
-		at = place{path: append(slices.Clone(at.path), *next)}
+		at = place{path: append(at.path, *next)}
 	}
-	return nil
+	return nil, nil
+}
+
+// livingChild is the token of id, whose parent lives; nil when it does not itself.
+func (s *Store) livingChild(r store.Reader, id ID, jobs []Job, now int64) (*Token, error) {
+	t, err := load(r, id)
+	if unreadable(err) || (err == nil && (t == nil || t.endedItself(now))) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if j, err := s.condemning(r, jobs, t); j != nil || err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // nextChild is the first child of parent, or the one after below; nil after the last.
