@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"jeton/internal/audit"
 	"jeton/internal/backend"
 	"jeton/internal/token"
+	"jeton/internal/wrap"
 )
 
 // errAudit is all that a client learns of an audit that failed. Contract: audit §2.
@@ -34,7 +37,16 @@ func requestError(err error) string {
 	if kind := backend.KindOf(err); kind == backend.BadToken || kind == backend.Denied {
 		return "permission denied"
 	}
-	return fail(err).outer
+	return outerError(err)
+}
+
+// outerError is an entry's error: the client's text, and what only the log tells.
+func outerError(err error) string {
+	f := fail(err)
+	if errors.Is(err, wrap.ErrUsed) {
+		return aggregate(append(slices.Clone(f.texts), wrap.ErrUsed.Error()))
+	}
+	return f.outer
 }
 
 // auditResponse writes the response entry, before anything leaves.
@@ -43,7 +55,7 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 	part := entry.Response
 	if failed != nil {
 		f := fail(failed)
-		entry.Error = f.outer
+		entry.Error = outerError(failed)
 		if len(f.texts) > 0 {
 			data, err := encodeData(map[string]string{"error": f.texts[0]})
 			if err != nil {

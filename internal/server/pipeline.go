@@ -306,6 +306,9 @@ func (x *exchange) handle(ctx context.Context) error {
 	if !endpoint.Defined() {
 		return backend.Errorf(backend.UnsupportedOperation, "unsupported operation")
 	}
+	if x.token != nil {
+		ctx = token.WithCaller(ctx, x.token)
+	}
 	response, err := endpoint.Serve(ctx, x.call)
 	if err != nil {
 		return err
@@ -413,6 +416,12 @@ func (x *exchange) afterLastUse(ctx context.Context, s *Server) {
 	}
 	if err := x.house.Tokens.Revoke(context.WithoutCancel(ctx), x.token.ID, token.UsedUp, x.token.Accessor); err != nil {
 		s.log.Error("removing a used-up token failed; the sweeper will", "request", x.request.id, "error", err)
+	}
+	if !x.token.Wrapping() {
+		return
+	}
+	if err := x.house.Wrap.Spent(context.WithoutCancel(ctx), x.request.token, x.token.Expires()); err != nil {
+		s.log.Error("the use of a wrapping token could not be remembered", "request", x.request.id, "error", err)
 	}
 }
 

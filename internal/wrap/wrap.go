@@ -5,6 +5,7 @@ package wrap
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -81,14 +82,17 @@ func (s *Store) Wrap(ctx context.Context, ttl time.Duration, path string, answer
 
 // wrap issues the token and puts aside, in the same transaction, what source gives.
 func (s *Store) wrap(ctx context.Context, ttl time.Duration, path, accessor string, source func(store.Tx) (*Answer, error)) (*backend.WrapInfo, error) {
+	// Whole seconds, and never none: what the client is told is what lookup and rewrap go by.
+	ttl = max(ttl.Truncate(time.Second), time.Second)
+	info := infoObject{
+		Path: path, Time: s.clock.Now().Format(time.RFC3339Nano), Seconds: int64(ttl / time.Second), Accessor: accessor,
+	}
 	issued, err := s.tokens.IssueWrapping(ctx, ttl, path, func(tx store.Tx, id backend.TokenID) error {
 		answer, err := source(tx)
 		if err != nil {
 			return err
 		}
-		return s.fill(tx, id, *answer, infoObject{
-			Path: path, Time: s.clock.Now().Format(time.RFC3339Nano), Seconds: int64(ttl / time.Second), Accessor: accessor,
-		})
+		return s.fill(tx, id, *answer, info)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("wrap: %w", err)
@@ -97,7 +101,7 @@ func (s *Store) wrap(ctx context.Context, ttl time.Duration, path, accessor stri
 		Token:           issued.Text,
 		Accessor:        issued.Token.Accessor,
 		TTL:             backend.Seconds(issued.TTL),
-		CreationTime:    issued.Token.Created().Format(time.RFC3339Nano),
+		CreationTime:    info.Time,
 		CreationPath:    path,
 		WrappedAccessor: accessor,
 	}, nil
@@ -124,7 +128,10 @@ func (s *Store) Valid(ctx context.Context, text string) (*token.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t == nil || !t.Wrapping() {
+	if t == nil {
+		return nil, s.whyNot(ctx, text)
+	}
+	if !t.Wrapping() {
 		return nil, errInvalid
 	}
 	return t, nil
@@ -164,24 +171,30 @@ func (s *Store) Open(ctx context.Context, text string) (*Answer, error) {
 	}
 	var answer *Answer
 	err = s.whole.Update(ctx, func(tx store.Tx) (err error) {
-		answer, err = s.take(tx, t.ID)
+		answer, err = s.take(tx, t, text)
 		return err
 	})
+	if errors.Is(err, errInvalid) {
+		err = s.whyNot(ctx, text)
+	}
 	return answer, err
 }
 
 // take reads the answer and ends its token, in one transaction.
-func (s *Store) take(tx store.Tx, id backend.TokenID) (*Answer, error) {
+func (s *Store) take(tx store.Tx, t *token.Token, text string) (*Answer, error) {
 	var response responseObject
-	if err := s.read(tx, id, responseBox, &response); err != nil {
+	if err := s.read(tx, t.ID, responseBox, &response); err != nil {
 		return nil, err
 	}
-	found, err := s.tokens.UseUp(tx, id)
+	found, err := s.tokens.UseUp(tx, t.ID)
 	if err != nil {
 		return nil, err
 	}
 	if !found {
 		return nil, errInvalid
+	}
+	if err := s.rememberUse(tx, text, t.Expires()); err != nil {
+		return nil, err
 	}
 	return &Answer{Status: response.Status, ContentType: response.ContentType, Body: []byte(response.Response)}, nil
 }
@@ -201,5 +214,9 @@ func (s *Store) Rewrap(ctx context.Context, text string, ttl time.Duration) (*ba
 	if ttl <= 0 || ttl > original {
 		ttl = original
 	}
-	return s.wrap(ctx, ttl, info.Path, info.Accessor, func(tx store.Tx) (*Answer, error) { return s.take(tx, old.ID) })
+	fresh, err := s.wrap(ctx, ttl, info.Path, info.Accessor, func(tx store.Tx) (*Answer, error) { return s.take(tx, old, text) })
+	if errors.Is(err, errInvalid) {
+		err = s.whyNot(ctx, text)
+	}
+	return fresh, err
 }

@@ -191,6 +191,8 @@ var uuidText = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{
 func like(t *testing.T, a *answer, want string) {
 	t.Helper()
 	got := uuidText.ReplaceAllString(a.body, "UUID")
+	// What goes beyond the contract stands behind the contract's own members.
+	got = regexp.MustCompile(`,"renewable_until":[^,]*,"limited_by":[^,]*,"renew_after":[^,}]*`).ReplaceAllString(got, "")
 	got = regexp.MustCompile(`hv[sb]\.[A-Za-z0-9_-]{24,}`).ReplaceAllString(got, "T")
 	got = regexp.MustCompile(`"[A-Za-z0-9]{24}"`).ReplaceAllString(got, `"A"`)
 	if got != want+"\n" {

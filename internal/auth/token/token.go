@@ -242,12 +242,17 @@ func (m *Method) describe(t *tokens.Token, text string) *lookupData {
 // errBad answers a lookup of a token that is not alive, from one who may look.
 var errBad = backend.Errorf(backend.Denied, "bad token")
 
-// own is the calling token, which may be spending its last use.
+// own is the calling token, which may be spending its last use, or an earlier one while
+// another request spends the last.
 func (m *Method) own(ctx context.Context, c *backend.Call) (*tokens.Token, error) {
 	if c.Caller.Batch {
 		return m.tokens.Find(ctx, c.Caller.Token)
 	}
-	return m.tokens.FindSpent(ctx, c.Caller.ID)
+	t, err := m.tokens.FindSpent(ctx, c.Caller.ID)
+	if t == nil && err == nil {
+		t = tokens.LimitedCaller(ctx)
+	}
+	return t, err
 }
 
 func (m *Method) lookup(ctx context.Context, c *backend.Call, req *tokenRequest) (*lookupData, error) {
