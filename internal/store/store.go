@@ -29,25 +29,28 @@ type Store interface {
 	// assigns afresh on each run are fine). When fn fails nothing is written and its error
 	// is returned as it is. When Update fails for a reason of its own (disk, shutdown) the
 	// outcome may be either: the caller must not claim success and must not assume failure.
+	// A closure that writes nothing makes no commit. fn must not call Update or View.
 	Update(ctx context.Context, fn func(tx Tx) error) error
 
-	// Subscribe calls fn with what every later commit changed, in commit order, before
-	// the Update that made it returns and before any later View can be told from an
-	// earlier one by it. fn must be quick, must not call the store, and must not keep
-	// the slices it is given. cancel returns when fn will not be called again.
+	// Subscribe calls fn with what every later commit changed, in commit order and before
+	// the Update that made it returns. A View may see a commit a moment before fn hears of
+	// it: a cache must not keep what it read when a change was told meanwhile (compare
+	// Reader.Position, or count the changes). fn must be quick, must not call the store, and
+	// must not keep the slices it is given. cancel returns when fn will not be called again.
 	Subscribe(fn func(Commit)) (cancel func())
 
 	// Close waits for what is in flight and releases the data. Later calls fail with ErrClosed.
 	Close() error
 }
 
-// Reader reads one consistent state.
+// Reader reads one consistent state. It belongs to one goroutine.
 type Reader interface {
 	// Get returns the value of key, which is the caller's to keep, or ErrNotFound.
 	Get(key []byte) ([]byte, error)
 
 	// Scan calls fn for the pairs of the range in order until fn returns false or an error.
-	// key and value are valid only during the call.
+	// key and value are valid only during the call. In a Tx, what fn writes during the scan
+	// may or may not be seen by it.
 	Scan(r Range, fn func(key, value []byte) (more bool, err error)) error
 
 	// Position is the number of the newest commit that this state contains; in a Tx, the
@@ -62,7 +65,7 @@ type Tx interface {
 	Put(key, value []byte) error
 	// Delete removes key; an absent key is no error.
 	Delete(key []byte) error
-	// DeleteRange removes every key in [from, to).
+	// DeleteRange removes every key in [from, to); an empty to is the end of all keys.
 	DeleteRange(from, to []byte) error
 }
 
