@@ -9,7 +9,6 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/engine/leasetest"
-	"jeton/internal/node"
 )
 
 func TestLeasesExpiry(t *testing.T) {
