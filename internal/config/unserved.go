@@ -36,7 +36,6 @@ func UnservedSettings() []Unserved {
 		{Key: "listener.require_request_header", Field: "Listener.RequireRequestHeader", Protects: true},
 		{Key: "listener.proxy_protocol_behavior", Field: "ProxyProtocol.*", Protects: true},
 		{Key: "listener.x_forwarded_for_authorized_addrs", Field: "Forwarded.*", Protects: true},
-		{Key: "listener.cors_enabled", Field: "CORS.*"},
 		{Key: "listener.telemetry", Field: "Exposure.UnauthenticatedMetrics"},
 		{Key: "listener.profiling", Field: "Exposure.UnauthenticatedPprof"},
 		{Key: "listener.inflight_requests_logging", Field: "Exposure.UnauthenticatedInFlight"},

@@ -6,13 +6,14 @@ import (
 	"sort"
 	"strings"
 
+	"jeton/internal/logging"
 	"jeton/internal/version"
 )
 
 // banner says what was started. Scripts look for "server started!". Contract: config §7.
 func (d *daemon) banner() {
 	rows := map[string]string{
-		"Cgo": "disabled", "Go Version": runtime.Version(), "Log Level": d.level.Level().String(),
+		"Cgo": "disabled", "Go Version": runtime.Version(), "Log Level": logging.Name(d.levels.All()[logging.Main]),
 		"Mlock":   "supported: false, enabled: false",
 		"Storage": d.config.Storage.Declared, "Version": version.Line(),
 	}

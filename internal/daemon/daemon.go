@@ -24,12 +24,14 @@ import (
 	"jeton/internal/cli"
 	"jeton/internal/clock"
 	"jeton/internal/config"
+	"jeton/internal/logging"
 	"jeton/internal/mount"
 	"jeton/internal/node"
 	"jeton/internal/seal"
 	"jeton/internal/server"
 	"jeton/internal/store"
 	"jeton/internal/store/embedded"
+	"jeton/internal/sys"
 )
 
 // Run serves until ctx ends (SIGINT, SIGTERM) and returns the process's exit code: 0, or 1 for
@@ -48,7 +50,7 @@ type daemon struct {
 	env     cli.Env
 	config  *config.Config
 	log     *slog.Logger
-	level   slog.LevelVar
+	levels  *logging.Levels
 	node    *node.Node
 	running []*server.Running
 	// loops are the goroutines that end with the context of run.
@@ -148,7 +150,8 @@ func (d *daemon) startLog() error {
 	if err != nil {
 		return err
 	}
-	d.level.Set(slogLevel(name))
+	configured, _ := logging.Parse(name)
+	d.levels = logging.New(configured)
 	var out io.Writer = d.env.Stderr
 	if d.opts.CombineLogs {
 		out = d.env.Stdout
@@ -164,28 +167,16 @@ func (d *daemon) startLog() error {
 		}
 		out = io.MultiWriter(out, f)
 	}
-	handler := slog.HandlerOptions{Level: &d.level}
+	// The levels decide: what lies behind them lets everything through.
+	var handler slog.Handler = slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})
 	if format == "json" {
-		d.log = slog.New(slog.NewJSONHandler(out, &handler))
-	} else {
-		d.log = slog.New(slog.NewTextHandler(out, &handler))
+		handler = slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
+	d.log = slog.New(d.levels.Handler(handler))
 	for _, w := range d.config.Warnings {
 		d.log.Warn(w.Text, "at", w.Where, "key", w.Key)
 	}
 	return nil
-}
-
-func slogLevel(name string) slog.Level {
-	switch name {
-	case "trace", "debug":
-		return slog.LevelDebug
-	case "warn":
-		return slog.LevelWarn
-	case "error":
-		return slog.LevelError
-	}
-	return slog.LevelInfo
 }
 
 // openStore opens the data. A directory that another process has open is an error that says so.
@@ -238,7 +229,8 @@ func (d *daemon) settings() node.Settings {
 		AuditTypes: map[string]audit.Factory{
 			"file": d.fileDevices(), "socket": socket.Factory, "syslog": syslog.Factory,
 		},
-		Log: d.log,
+		Process: sys.Process{Config: c.Sanitized(), Levels: d.levels},
+		Log:     d.log,
 	}
 }
 
@@ -408,7 +400,8 @@ func (d *daemon) reload(ctx context.Context) {
 			problems = append(problems, fmt.Errorf("could not reload config: %w", err))
 		} else {
 			if name, err := config.LogLevel(fresh.Log.Level); err == nil {
-				d.level.Set(slogLevel(name))
+				level, _ := logging.Parse(name)
+				d.levels.Configure(level)
 			}
 			problems = append(problems, d.node.ConfigureAudit(ctx, configuredDevices(fresh)))
 		}

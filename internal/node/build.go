@@ -13,6 +13,7 @@ import (
 	"jeton/internal/acl"
 	"jeton/internal/audit"
 	"jeton/internal/backend"
+	"jeton/internal/edge"
 	"jeton/internal/engine/cubbyhole"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
@@ -31,6 +32,8 @@ var (
 	leasePrefix  = []byte("lease/")
 	policyPrefix = []byte("policy/")
 	auditPrefix  = []byte("audit/")
+	edgePrefix   = []byte("edge/")
+	systemPrefix = []byte("system/")
 	clusterKey   = []byte("node/cluster")
 	timeKey      = []byte("node/time")
 )
@@ -116,7 +119,11 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 		return nil, err
 	}
 	h.Wrap = wrap.New(u.Store, h.Tokens, box, n.clock)
-	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock}
+	if h.Edge, err = edge.Load(life, store.NewArea(u.Store, edgePrefix), n.clock); err != nil {
+		return nil, err
+	}
+	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock,
+		Edge: h.Edge, Area: store.NewArea(u.Store, systemPrefix), Process: n.settings.Process}
 	h.Mounts, err = mount.Load(life, mount.Config{
 		Store: u.Store, Kinds: n.kinds(h, rooms), System: n.settings.Limits, Clock: n.clock,
 		Log: n.log.With("room", "mount"), Revoker: revoker{h},

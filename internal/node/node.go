@@ -16,10 +16,12 @@ import (
 	"jeton/internal/audit"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/edge"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/seal"
 	"jeton/internal/store"
+	"jeton/internal/sys"
 	"jeton/internal/token"
 	"jeton/internal/wrap"
 )
@@ -33,6 +35,7 @@ type House struct {
 	Policies *acl.Store
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
+	Edge     *edge.Settings
 	Cluster  Cluster
 
 	// gate is held for reading by every request; left is guarded by it.
@@ -57,6 +60,8 @@ type Settings struct {
 	Audit       audit.Settings
 	// AuditTypes are the devices that this server has.
 	AuditTypes map[string]audit.Factory
+	// Process is what sys/ shows of the process.
+	Process sys.Process
 	// Kinds are mounted besides those that are compiled in. Only tests have any.
 	Kinds []mount.Kind
 	Log   *slog.Logger

@@ -59,7 +59,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			s.write(w, r, s.errorReply(&backend.Error{Kind: backend.Internal}))
 		}
 	}()
-	s.write(w, r, s.route(ctx, r))
+	out, done := s.atTheDoor(ctx, w.Header(), r)
+	if !done {
+		out = s.route(ctx, r)
+	}
+	s.write(w, r, out)
+}
+
+// atTheDoor answers what is refused, or said to a browser, before anyone asks for a token. It
+// may add headers to h whatever comes after.
+func (s *Server) atTheDoor(ctx context.Context, h http.Header, r *http.Request) (out reply, done bool) {
+	path, ok := strings.CutPrefix(r.URL.Path, apiPrefix)
+	if !ok {
+		return reply{}, false
+	}
+	if out, done := s.crossOrigin(h, r); done {
+		return out, true
+	}
+	house, leave := s.node.Enter()
+	if house == nil {
+		return reply{}, false
+	}
+	defer leave()
+	return s.limitRate(ctx, h, r, house, path)
 }
 
 // route finds who answers: a raw handler, the pipeline, or nobody.

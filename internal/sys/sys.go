@@ -10,9 +10,11 @@ import (
 	"jeton/internal/audit"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/edge"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/seal"
+	"jeton/internal/store"
 	"jeton/internal/token"
 	"jeton/internal/wrap"
 )
@@ -27,6 +29,11 @@ type Rooms struct {
 	Wrap     *wrap.Store
 	Keeper   *seal.Keeper
 	Clock    clock.Clock
+	// Edge is what the HTTP edge obeys, Area where sys keeps what is its own.
+	Edge *edge.Settings
+	Area *store.Area
+	// Process is the process around the rooms.
+	Process Process
 }
 
 // System is the backend at sys/.
@@ -43,6 +50,7 @@ func (s *System) Routes() []backend.Route {
 	return slices.Concat(
 		s.mountRoutes(), s.authRoutes(), s.remountRoutes(), s.policyRoutes(), s.capabilityRoutes(),
 		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.shareRoutes(), s.uiRoutes(),
+		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(),
 	)
 }
 
