@@ -20,7 +20,7 @@ func TestHTTPEdgeCases(t *testing.T) {
 		{"http §10.3 no token, junk token", func(t *testing.T, h *house) {
 			h.lookup("").fails(403, "permission denied")
 			for _, junk := range []string{"junk", "hvs.junk", "hvb.junk", "s.junk", "hvs." + strings.Repeat("A", 24), "hvs." + strings.Repeat("A", 91),
-				strings.Repeat("x", 20000), "ä", "hvb." + strings.Repeat("A", 400)} {
+				"ä", "hvb." + strings.Repeat("A", 400)} {
 				h.lookup(junk).fails(403, badToken)
 			}
 		}},

@@ -4,6 +4,7 @@ package token
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -138,22 +139,36 @@ func (m *Method) create(kind string, orphan bool) func(context.Context, *backend
 		if err != nil {
 			return nil, err
 		}
-		warnings := issued.Warnings
-		for _, name := range issued.Token.Policies {
-			if name == "root" {
-				continue
-			}
-			exists, err := m.policies.Exists(ctx, name)
-			if err != nil {
-				return nil, err
-			}
-			if !exists {
-				warnings = append(warnings, fmt.Sprintf("Policy %q does not exist", name))
-			}
-		}
-		auth, err := m.auth(ctx, c, issued.Token, issued.Text, issued.TTL)
-		return &backend.Response{Auth: auth, Issued: true, Warnings: warnings}, err
+		return m.created(ctx, c, issued)
 	}
+}
+
+// created is the answer that hands out a new token. A token that nobody hears of must not live:
+// it is revoked again when the answer cannot be made.
+func (m *Method) created(ctx context.Context, c *backend.Call, issued *tokens.Issued) (answer *backend.Response, err error) {
+	defer func() {
+		if answer == nil && !issued.Token.Batch {
+			err = errors.Join(err, m.tokens.Revoke(context.WithoutCancel(ctx), issued.Token.ID, tokens.Revoked, ""))
+		}
+	}()
+	warnings := issued.Warnings
+	for _, name := range issued.Token.Policies {
+		if name == "root" {
+			continue
+		}
+		exists, err := m.policies.Exists(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if !exists {
+			warnings = append(warnings, fmt.Sprintf("Policy %q does not exist", name))
+		}
+	}
+	auth, err := m.auth(ctx, c, issued.Token, issued.Text, issued.TTL)
+	if err != nil {
+		return nil, err
+	}
+	return &backend.Response{Auth: auth, Issued: true, Warnings: warnings}, nil
 }
 
 type tokenRequest struct {
