@@ -130,6 +130,11 @@ func load(r store.Reader, id ID) (*Token, error) {
 // put writes the record and every entry that points to it, and removes what the old one had:
 // a new token has no old, a token that is gone has no new.
 func (s *Store) put(tx store.Tx, old, new *Token) error {
+	if old == nil {
+		if err := s.madeAfterJobs(tx, new); err != nil {
+			return err
+		}
+	}
 	var before, after [][]byte
 	if old != nil {
 		before = old.entries()
@@ -170,6 +175,16 @@ func (s *Store) put(tx store.Tx, old, new *Token) error {
 		}
 	}
 	return record.Put(tx, idKey(recordKey, new.ID), new)
+}
+
+// madeAfterJobs makes sure that a new token is younger than the active jobs. The clock alone
+// does not: it stands still while the wall lags behind the time already acted on.
+func (s *Store) madeAfterJobs(tx store.Tx, t *Token) error {
+	jobs, err := s.jobsIn(tx)
+	for i := range jobs {
+		t.Life.Created = max(t.Life.Created, jobs[i].Started+1)
+	}
+	return err
 }
 
 func contains(keys [][]byte, k []byte) bool {
