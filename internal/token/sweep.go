@@ -41,8 +41,8 @@ func (s *Store) sweepExpired(ctx context.Context) (int, error) {
 		endings, dealt = nil, len(ids)
 		for _, id := range ids {
 			t, err := load(area, id)
-			if unreadable(err) {
-				err = quarantine(area, id, due)
+			if unreadable(err) || (err == nil && !t.sweepable(now.UnixNano())) {
+				t, err = nil, quarantine(area, id, due)
 			}
 			if err != nil {
 				return err
@@ -66,6 +66,11 @@ func (s *Store) sweepExpired(ctx context.Context) (int, error) {
 	}
 	s.witness(ctx, endings)
 	return dealt, nil
+}
+
+// sweepable says whether the token's own record has the sweeper come by now; nil is no token.
+func (t *Token) sweepable(now int64) bool {
+	return t != nil && t.End == nil && t.sweepTime() != 0 && t.sweepTime() <= now
 }
 
 // sweepEnded takes the first token in the queue and removes a batch of what hangs on it.
@@ -115,8 +120,9 @@ func (s *Store) cleanUp(tx store.Tx, t *Token) (endings []Ending, dealt int, err
 	}
 	for _, id := range ids {
 		child, err := load(area, id)
-		if unreadable(err) || (err == nil && child == nil) {
-			err = quarantine(area, id, children)
+		if unreadable(err) || (err == nil && (child == nil || child.Parent != t.ID)) {
+			// An entry that is not its token's own must not end it.
+			child, err = nil, quarantine(area, id, children)
 		}
 		if err != nil {
 			return nil, 0, err
