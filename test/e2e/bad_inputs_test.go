@@ -75,7 +75,7 @@ func (b badInput) check(t *testing.T, s *server) {
 		req.Header.Set(k, v)
 	}
 	a := s.do(req)
-	if b.status == http.StatusRequestHeaderFieldsTooLarge {
+	if b.status == http.StatusRequestHeaderFieldsTooLarge && b.text == "" {
 		// The HTTP library refuses such a head before anything of ours sees it.
 		if a.status != b.status {
 			t.Errorf("got %d %.300s", a.status, a.text)
@@ -239,11 +239,12 @@ func presented(tokens map[string]string) []badInput {
 		{name: "a plain token without the right", verb: "GET", token: tokens["living"], path: "v1/secret/data/a", status: 403, text: deniedByPolicy},
 		{name: "a plain token on the accessors", verb: "LIST", token: tokens["living"], path: "v1/auth/token/accessors", status: 403, text: deniedByPolicy},
 	}
-	bad := map[string]string{"junk": "junk", "of 10 kB": "hvs." + strings.Repeat("A", 10_000), "of a batch, forged": "hvb." + strings.Repeat("A", 120),
+	bad := map[string]string{"junk": "junk", "of 4 kB": "hvs." + strings.Repeat("A", 4_000), "of a batch, forged": "hvb." + strings.Repeat("A", 120),
 		"of a legacy form": "s.AAAAAAAAAAAAAAAAAAAAAAAA", "prefix alone": "hvs."}
 	for _, how := range []string{"expired", "revoked", "used up", "used up by refusals", "with its last letter changed"} {
 		bad[how] = tokens[how]
 	}
+	rows = append(rows, badInput{name: "token of 10 kB", verb: "GET", token: strings.Repeat("A", 10_000), path: "v1/auth/token/lookup-self", status: http.StatusRequestHeaderFieldsTooLarge, text: "the token header is too large"})
 	rows = append(rows, badInput{name: "token of 100 kB", verb: "GET", token: strings.Repeat("A", 100_000), path: "v1/auth/token/lookup-self", status: http.StatusRequestHeaderFieldsTooLarge})
 	for name, token := range bad {
 		rows = append(rows, badInput{name: "token " + name, verb: "GET", token: token, path: "v1/auth/token/lookup-self", status: 403, text: noSuchToken})

@@ -86,8 +86,11 @@ func sysMounts(t *testing.T, c *api.Client) {
 	if m := want[*api.MountOutput](t)(c.Sys().GetMount("m")); m.Type != "kv" || m.Accessor == "" {
 		t.Errorf("mount: %+v", m)
 	}
-	two := "two"
-	none(t, "tune", c.Sys().TuneMount("m", api.MountConfigInput{DefaultLeaseTTL: "1h", Description: &two}))
+	hour, two := "1h", "two"
+	none(t, "tune", c.Sys().TuneMountAllowNil("m", api.TuneMountConfigInput{DefaultLeaseTTL: &hour, Description: &two}))
+	if m := want[*api.MountOutput](t)(c.Sys().GetMount("m")); m.Description != "two" {
+		t.Errorf("tuned: %+v", m)
+	}
 	if m := want[*api.MountConfigOutput](t)(c.Sys().MountConfig("m")); m.DefaultLeaseTTL != 3600 || m.MaxLeaseTTL != 7200 {
 		t.Errorf("tuned: %+v", m)
 	}

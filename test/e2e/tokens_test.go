@@ -57,8 +57,9 @@ func (s *server) transport() *http.Transport {
 	return tr
 }
 
-// raw sends one request with a JSON body (nil: none) and reads the answer.
-func (s *server) raw(verb, path, token string, body any) answer {
+// raw sends one request with a JSON body (nil: none) and reads the answer. more are names
+// and values of headers.
+func (s *server) raw(verb, path, token string, body any, more ...string) answer {
 	s.t.Helper()
 	var send io.Reader
 	switch b := body.(type) {
@@ -80,6 +81,9 @@ func (s *server) raw(verb, path, token string, body any) answer {
 	}
 	if token != "" {
 		req.Header.Set("X-Vault-Token", token)
+	}
+	for i := 0; i < len(more); i += 2 {
+		req.Header.Set(more[i], more[i+1])
 	}
 	return s.do(req)
 }
