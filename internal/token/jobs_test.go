@@ -255,7 +255,7 @@ func crowded(w *world, n int) (others []*Issued) {
 }
 
 // The issue: answers at once, whatever matches: one small transaction, whether it ends ten
-// tokens or a hundred thousand.
+// tokens or twenty thousand.
 func TestJobCostsNothingToBegin(t *testing.T) {
 	cost := func(n int) (reads, writes int64) {
 		s := &counting{Store: memory(t)}
@@ -269,9 +269,9 @@ func TestJobCostsNothingToBegin(t *testing.T) {
 		return s.gets.Load() + s.scanned.Load(), s.writes.Load()
 	}
 	fewReads, fewWrites := cost(10)
-	reads, writes := cost(100_000)
+	reads, writes := cost(20_000)
 	if reads != fewReads || writes != fewWrites || writes != 1 {
-		t.Errorf("ten tokens: %d reads, %d writes; a hundred thousand: %d reads, %d writes", fewReads, fewWrites, reads, writes)
+		t.Errorf("ten tokens: %d reads, %d writes; twenty thousand: %d reads, %d writes", fewReads, fewWrites, reads, writes)
 	}
 }
 
@@ -481,9 +481,12 @@ func TestJobsAgainstModel(t *testing.T) {
 					t.Fatalf("lives %t, in the model %t", !m.living(c.now()), m.living(c.now()))
 				}
 			}
-			c.w.mustCheck()
+			if rapid.IntRange(0, 7).Draw(t, "check") == 0 {
+				c.w.mustCheck()
+			}
 		}
 		t.Repeat(steps)
+		c.w.mustCheck()
 		c.w.sweepJobs()
 		c.count(t)
 		for _, cause := range []Cause{Jobbed, Cascaded, Expired} {
