@@ -47,7 +47,11 @@ func (s *Store) Tree(ctx context.Context, id ID, depth, limit int, after string)
 		if err := s.ancestors(r, t, tree); err != nil {
 			return err
 		}
-		left, err := s.descend(r, walkLimits{depth, limit}, at.from(id), tree)
+		from, err := s.livingPart(r, at.from(id))
+		if err != nil {
+			return err
+		}
+		left, err := s.descend(r, walkLimits{depth, limit}, from, tree)
 		if left == nil || err != nil {
 			return err
 		}
@@ -106,6 +110,25 @@ func (p place) cursor() cursor {
 		c.Key = p.after[:]
 	}
 	return c
+}
+
+// livingPart is the place to go on at when tokens on the way to it have died since: after the
+// first of them, which takes what is below it along.
+func (s *Store) livingPart(r store.Reader, at place) (place, error) {
+	jobs, err := s.jobsIn(r)
+	if err != nil {
+		return at, err
+	}
+	for i, id := range at.path[1:] {
+		t, err := s.livingChild(r, id, jobs, s.clock.Now().UnixNano())
+		if err != nil {
+			return at, err
+		}
+		if t == nil || t.Parent != at.path[i] {
+			return place{path: at.path[:i+1], after: &id}, nil
+		}
+	}
+	return at, nil
 }
 
 // descend walks the children depth first from a place on, and returns where it stopped; nil at
