@@ -67,6 +67,7 @@ func shownOnly() []string {
 	return []string{
 		"Config.Files", "Log.FileLevel", "Storage.Source", "Storage.NodeID", "Features.DisableMlock",
 		"Addresses.DisableClustering", "Addresses.Cluster", "Listener.ClusterAddress", "Listener.Source", "Seal.Source", "AuditDevice.Source",
+		"Exposure.RedactAddresses", // no answer shows an address of this server
 	}
 }
 

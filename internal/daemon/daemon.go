@@ -53,6 +53,8 @@ type daemon struct {
 	levels  *logging.Levels
 	node    *node.Node
 	running []*server.Running
+	// requestLog is shared with the listeners.
+	requestLog server.RequestLog
 	// loops are the goroutines that end with the context of run.
 	loops sync.WaitGroup
 	// remove are files that must not outlive the process.
@@ -264,8 +266,10 @@ func (d *daemon) fileDevices() audit.Factory {
 
 // listen opens every listener, or none.
 func (d *daemon) listen() error {
+	about, bounds := d.about(), server.NewBounds()
 	for _, l := range d.config.Listeners {
-		s := server.New(d.node, l, d.config.Leases.MaxRequestDuration, server.About{Dev: d.opts.Dev != nil}, d.log.With("room", "server"))
+		s := server.New(d.node, l, d.config.Leases.MaxRequestDuration, about, d.log.With("room", "server"))
+		s.Within(bounds)
 		run, err := s.Listen()
 		if err != nil {
 			return err
@@ -403,6 +407,7 @@ func (d *daemon) reload(ctx context.Context) {
 				level, _ := logging.Parse(name)
 				d.levels.Configure(level)
 			}
+			d.requestLog.Set(requestLevel(fresh))
 			problems = append(problems, d.node.ConfigureAudit(ctx, configuredDevices(fresh)))
 		}
 	}

@@ -25,6 +25,7 @@ func open(c config.Listener) (net.Listener, *certificates, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("Error initializing listener of type tcp: %w", err)
 	}
+	l = withProxyProtocol(l, c)
 	if c.TLS.Disable {
 		return l, nil, nil
 	}
@@ -44,14 +45,9 @@ func openSocket(c config.Listener) (net.Listener, error) {
 	if err := os.Remove(c.Address); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("Error initializing listener of type unix: %w", err)
 	}
-	l, err := net.Listen("unix", c.Address)
+	l, err := bindSocket(c)
 	if err != nil {
 		return nil, fmt.Errorf("Error initializing listener of type unix: %w", err)
-	}
-	if c.Socket.Mode != 0 {
-		if err := os.Chmod(c.Address, c.Socket.Mode); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
 	}
 	return l, nil
 }

@@ -44,6 +44,8 @@ type reply struct {
 	status      int
 	contentType string
 	body        []byte
+	// again tells the client to come back shortly.
+	again bool
 }
 
 // serve walks a request through the pipeline. It is the one way to a handler.

@@ -200,11 +200,11 @@ func (s *Server) describeSeal(status seal.Status) sealStatusReply {
 	out := sealStatusReply{
 		Type: status.Type, Initialized: status.Initialized, Sealed: s.node.Sealed(),
 		T: status.Threshold, N: status.Shares, Progress: status.Progress, Nonce: status.Nonce,
-		Version: versionText(), BuildDate: buildDate(), RecoverySeal: status.Recovery, StorageType: s.node.StorageType(),
+		Version: shown(versionText(), s.listener.Exposure.RedactVersion), BuildDate: shown(buildDate(), s.listener.Exposure.RedactVersion), RecoverySeal: status.Recovery, StorageType: s.node.StorageType(),
 	}
 	if house, leave := s.node.Enter(); house != nil {
 		defer leave()
-		out.ClusterName, out.ClusterID = house.Cluster.Name, house.Cluster.ID
+		out.ClusterName, out.ClusterID = shown(house.Cluster.Name, s.listener.Exposure.RedactClusterName), house.Cluster.ID
 	}
 	return out
 }
@@ -359,11 +359,11 @@ func (s *Server) health(ctx context.Context, r *http.Request) reply {
 		return s.errorReply(err)
 	}
 	body := healthReply{Initialized: done, Sealed: true, Standby: true, ReplicationPerf: "unknown", ReplicationDR: "unknown",
-		ServerTime: s.node.Clock().Now().Unix(), Version: versionText()}
+		ServerTime: s.node.Clock().Now().Unix(), Version: shown(versionText(), s.listener.Exposure.RedactVersion)}
 	if house, leave := s.node.Enter(); house != nil {
 		defer leave()
 		body.Sealed, body.Standby, body.ReplicationPerf, body.ReplicationDR = false, false, "disabled", "disabled"
-		body.ClusterName, body.ClusterID = house.Cluster.Name, house.Cluster.ID
+		body.ClusterName, body.ClusterID = shown(house.Cluster.Name, s.listener.Exposure.RedactClusterName), house.Cluster.ID
 	}
 	status, err := healthStatus(r, body)
 	if err != nil {

@@ -133,7 +133,7 @@ func (q *request) setPath(u *url.URL) error {
 			return backend.Invalidf("the path has an empty segment")
 		}
 	}
-	if q.operation == backend.List && !strings.HasSuffix(path, "/") {
+	if q.operation == backend.List && path != "" && !strings.HasSuffix(path, "/") {
 		path += "/"
 	}
 	q.path = path
@@ -254,6 +254,8 @@ func readAll(r *http.Request, most int64) ([]byte, error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, backend.Errorf(backend.TooLarge, "http: request body too large")
+	case busy(err):
+		return nil, err
 	case err != nil:
 		return nil, backend.Invalidf("the request body could not be read").Because(err)
 	}

@@ -29,6 +29,7 @@ type Server struct {
 	raw      map[string]rawHandler
 	// maxDuration bounds a request; the context of its handler ends then.
 	maxDuration time.Duration
+	bounds      *Bounds
 }
 
 // About is what the server says of itself without being asked for a token.
@@ -36,11 +37,15 @@ type About struct {
 	APIAddress string
 	// Dev shows the development server's raw endpoints.
 	Dev bool
+	// Hostname and NodeID are put into every answer; "" leaves them out.
+	Hostname, NodeID string
+	// RequestLog may be nil.
+	RequestLog *RequestLog
 }
 
 // New makes the server of one listener stanza.
 func New(n *node.Node, l config.Listener, maxDuration time.Duration, about About, log *slog.Logger) *Server {
-	s := &Server{node: n, listener: l, limits: newLimits(l.Limits), log: log, about: about, maxDuration: maxDuration}
+	s := &Server{node: n, listener: l, limits: newLimits(l.Limits), log: log, about: about, maxDuration: maxDuration, bounds: NewBounds()}
 	if l.Limits.MaxDuration > 0 {
 		s.maxDuration = l.Limits.MaxDuration
 	}
@@ -48,14 +53,15 @@ func New(n *node.Node, l config.Listener, maxDuration time.Duration, about About
 	return s
 }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// respond answers a request that may come in, and says with which status.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request) (status int) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.maxDuration)
 	defer cancel()
 	defer func() {
 		// One request's panic must not take the others with it, nor print what it was about.
 		if v := recover(); v != nil {
 			s.log.Error("a request panicked", "method", r.Method, "fault", fmt.Sprintf("%T", v), "at", faultOf())
+			status = http.StatusInternalServerError
 			s.write(w, r, s.errorReply(&backend.Error{Kind: backend.Internal}))
 		}
 	}()
@@ -64,6 +70,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out = s.route(ctx, r)
 	}
 	s.write(w, r, out)
+	return out.status
 }
 
 // atTheDoor answers what is refused, or said to a browser, before anyone asks for a token. It
@@ -103,6 +110,11 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 	if err != nil {
 		return s.errorReply(err)
 	}
+	done, ok := s.bounds.work()
+	if !ok {
+		return s.errorReply(errBusy)
+	}
+	defer done()
 	house, leave := s.node.Enter()
 	if house == nil {
 		return s.errorReply(errSealed)
@@ -118,7 +130,7 @@ func (s *Server) errorReply(err error) reply {
 	if f.status == http.StatusInternalServerError {
 		s.log.Error("a request failed", "error", err)
 	}
-	return reply{status: f.status, body: f.body()}
+	return reply{status: f.status, body: f.body(), again: busy(err)}
 }
 
 // write puts an answer onto the wire. Contract: http §1.2, sys §0.4.
@@ -133,6 +145,10 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, out reply) {
 	if ns := r.Header.Get("X-Vault-Namespace"); ns != "" {
 		h.Set("X-Vault-Namespace", ns)
 	}
+	if out.again {
+		h.Set("Retry-After", retryAfter)
+	}
+	s.identify(h)
 	s.operatorHeaders(h, out.status)
 	w.WriteHeader(out.status)
 	if r.Method != http.MethodHead && len(out.body) > 0 {
@@ -177,6 +193,9 @@ func (s *Server) Listen() (*Running, error) {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		Protocols:         protocols(),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnection},
+		ConnState:         s.bounds.connState,
+		ConnContext:       connContext,
 	}}
 	run.served.Go(func() {
 		if err := run.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -185,6 +204,9 @@ func (s *Server) Listen() (*Running, error) {
 	})
 	return run, nil
 }
+
+// streamsPerConnection bounds the requests that one connection of HTTP/2 may have in flight.
+const streamsPerConnection = 128
 
 func protocols() *http.Protocols {
 	p := new(http.Protocols)

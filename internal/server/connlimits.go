@@ -1,0 +1,179 @@
+package server
+
+import (
+	"container/list"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"jeton/internal/backend"
+)
+
+// Bounds are what all listeners of a server together let in. They stand before anyone knows who
+// asks, so that no number of strangers can take what the others need.
+type Bounds struct {
+	// connections is how many may be open; requests how many may be worked on at once.
+	connections, requests int64
+	// bodies is how many bytes of large bodies may be held at once.
+	bodies int64
+
+	working atomic.Int64
+	held    atomic.Int64
+
+	// mu guards waiting, which are the connections that nobody works for, the longest first,
+	// places, which are their elements, and open, which counts all connections.
+	mu      sync.Mutex
+	waiting *list.List
+	places  map[net.Conn]*list.Element
+	open    int64
+}
+
+// The usual bounds. A request that is worked on holds kilobytes, and the store commits
+// thousands a second: what waits behind 4096 others is better told to come back.
+const (
+	mostConnections = 16384
+	mostRequests    = 4096
+	mostBodies      = 256 << 20
+	// freeBody is the part of a body, in bytes, that counts against no bound: what issues, looks
+	// up and renews tokens goes on while large bodies are turned away.
+	freeBody = 16 << 10
+	// spareFiles is how many files the store, the log and the audit devices may need.
+	spareFiles = 1024
+)
+
+// NewBounds are the usual bounds, or less where the process may open fewer files.
+func NewBounds() *Bounds {
+	connections := int64(mostConnections)
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && files.Cur < mostConnections+spareFiles {
+		connections = max(int64(files.Cur)-spareFiles, int64(files.Cur)/2)
+	}
+	return newBounds(connections, mostRequests, mostBodies)
+}
+
+func newBounds(connections, requests, bodies int64) *Bounds {
+	return &Bounds{connections: connections, requests: requests, bodies: bodies, waiting: list.New(), places: map[net.Conn]*list.Element{}}
+}
+
+// connState follows a connection. When there is one too many, the one that has kept the server
+// waiting longest is closed: a stranger that opens connections and says nothing pushes out its
+// own. Only where all are being worked for is the newest one closed.
+func (b *Bounds) connState(conn net.Conn, state http.ConnState) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if place, ok := b.places[conn]; ok {
+		b.waiting.Remove(place)
+		delete(b.places, conn)
+	}
+	switch state {
+	case http.StateNew:
+		b.open++
+		if b.open > b.connections {
+			b.closeOne(conn)
+		}
+		b.places[conn] = b.waiting.PushBack(conn)
+	case http.StateIdle:
+		b.places[conn] = b.waiting.PushBack(conn)
+	case http.StateClosed, http.StateHijacked:
+		b.open--
+	}
+}
+
+// connKey is the context key of a request's connection.
+type connKey struct{}
+
+// connContext lets a request find its connection.
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+// reading puts a connection among those that wait while its peer sends a body; worked takes it
+// out when the body is there. Without it strangers that dribble bodies could fill every place.
+func (b *Bounds) reading(conn net.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.places[conn]; !ok {
+		b.places[conn] = b.waiting.PushBack(conn)
+	}
+}
+
+func (b *Bounds) worked(conn net.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if place, ok := b.places[conn]; ok {
+		b.waiting.Remove(place)
+		delete(b.places, conn)
+	}
+}
+
+// closeOne closes the connection that has waited longest, or newest. REQUIRES: mu is held.
+func (b *Bounds) closeOne(newest net.Conn) {
+	victim := newest
+	if first := b.waiting.Front(); first != nil {
+		victim = b.waiting.Remove(first).(net.Conn)
+		delete(b.places, victim)
+	}
+	// Beneath TLS, whose own way of closing can wait for the peer.
+	if secure, ok := victim.(*tls.Conn); ok {
+		victim = secure.NetConn()
+	}
+	// Its own goroutine notices, and reports it closed.
+	_ = victim.Close()
+}
+
+// work lets a request in; done must be called when it has been answered.
+func (b *Bounds) work() (done func(), ok bool) {
+	if b.working.Add(1) > b.requests {
+		b.working.Add(-1)
+		return nil, false
+	}
+	return func() { b.working.Add(-1) }, true
+}
+
+// errBusy answers what the bounds turn away.
+var errBusy = backend.Errorf(backend.Overloaded, "the server is busy: try again shortly")
+
+// retryAfter is what clients are told to wait, in seconds.
+const retryAfter = "1"
+
+// meter counts a body's bytes against the bounds while they are held. conn is nil for one that
+// others share.
+func (b *Bounds) meter(body io.ReadCloser, conn net.Conn) *meteredBody {
+	if conn != nil {
+		b.reading(conn)
+	}
+	return &meteredBody{ReadCloser: body, bounds: b, conn: conn}
+}
+
+// meteredBody is a body whose bytes are counted until release. It belongs to one request.
+type meteredBody struct {
+	io.ReadCloser
+	bounds     *Bounds
+	conn       net.Conn // while it waits for its peer
+	read, held int64
+}
+
+// Read reads, or says that the server holds too much.
+func (m *meteredBody) Read(p []byte) (int, error) {
+	n, err := m.ReadCloser.Read(p)
+	if err != nil && m.conn != nil {
+		m.bounds.worked(m.conn)
+		m.conn = nil
+	}
+	m.read += int64(n)
+	if more := m.read - freeBody - m.held; more > 0 {
+		m.held += more
+		if m.bounds.held.Add(more) > m.bounds.bodies {
+			return 0, errBusy
+		}
+	}
+	return n, err
+}
+
+// release gives back what was counted.
+func (m *meteredBody) release() { m.bounds.held.Add(-m.held); m.held = 0 }
