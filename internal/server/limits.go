@@ -79,7 +79,7 @@ func (l limits) check(body []byte) error {
 					i++
 				}
 			}
-			if l.text >= 0 && int64(i-start) > l.text {
+			if l.text >= 0 && int64(i-start-1) > l.text {
 				return errComplex
 			}
 		}
