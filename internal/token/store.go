@@ -33,6 +33,7 @@ type Store struct {
 	jobs        atomic.Pointer[activeJobs]
 	jobsChanged atomic.Uint64
 	telling     telling
+	places      places
 }
 
 // Config is what a Store is made of.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 
 	"jeton/internal/record"
 	"jeton/internal/seal"
@@ -26,20 +27,91 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 	return expired + cleaned, err
 }
 
+// places is where the sweeper goes on: what it removed stays in the store as deletions until
+// they are compacted away, and to pass over them again with every step would make a large
+// sweep take the square of its size. A place is a hint; nothing is taken for finished before a
+// look from the beginning.
+type places struct {
+	mu sync.Mutex // guards what follows
+	// expired and ended are the last keys dealt with in the order of expiry and in the queue.
+	expired, ended []byte
+	// child is the last child dealt with of the ended token parent.
+	parent ID
+	child  []byte
+}
+
+func (p *places) load(place *[]byte) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return *place
+}
+
+func (p *places) store(place *[]byte, key []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	*place = key
+}
+
+// childOf is the place among the children of id, nil for the beginning.
+func (p *places) childOf(id ID) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.parent != id {
+		return nil
+	}
+	return p.child
+}
+
+func (p *places) storeChild(parent ID, child []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parent, p.child = parent, child
+}
+
+// ahead is the part of a range that begins with its first key behind place, or behind nothing
+// when there is none; found is false when the range is empty. It takes no lock of the store.
+func (s *Store) ahead(ctx context.Context, in store.Range, place *[]byte) (rest store.Range, found bool, err error) {
+	for _, after := range [][]byte{s.places.load(place), nil} {
+		first := in
+		first.Limit = 1
+		if after != nil {
+			first.From = store.After(after)
+		}
+		if bytes.Compare(first.From, in.To) >= 0 {
+			continue
+		}
+		err = s.area.View(ctx, func(r store.Reader) error {
+			return r.Scan(first, func(k, _ []byte) (bool, error) {
+				in.From, found = bytes.Clone(k), true
+				return false, nil
+			})
+		})
+		if found || err != nil {
+			return in, found, err
+		}
+	}
+	s.places.store(place, nil)
+	return in, false, nil
+}
+
 // sweepExpired ends a batch of tokens whose time is over. Requests refuse them already.
 func (s *Store) sweepExpired(ctx context.Context) (int, error) {
 	now := s.clock.Now()
 	due := store.Range{From: []byte{expiryKey}, To: expiryPrefix(now.UnixNano() + 1), Limit: sweepBatch, KeysOnly: true}
+	due, found, err := s.ahead(ctx, due, &s.places.expired)
+	if !found || err != nil {
+		return 0, err
+	}
 	var endings []Ending
-	var dealt int
-	err := s.whole.Update(ctx, func(tx store.Tx) error {
+	var keys [][]byte
+	err = s.whole.Update(ctx, func(tx store.Tx) (err error) {
 		area := s.area.Within(tx)
-		ids, err := idsIn(area, due)
-		if err != nil {
+		endings = nil
+		if keys, err = keysIn(area, due); err != nil {
 			return err
 		}
-		endings, dealt = nil, len(ids)
-		for _, id := range ids {
+		for _, k := range keys {
+			id := lastID(k)
 			t, err := load(area, id)
 			if unreadable(err) || (err == nil && !t.sweepable(now.UnixNano())) {
 				t, err = nil, quarantine(area, id, due)
@@ -64,8 +136,11 @@ func (s *Store) sweepExpired(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if len(keys) > 0 {
+		s.places.store(&s.places.expired, keys[len(keys)-1])
+	}
 	s.witness(ctx, endings)
-	return dealt, nil
+	return max(len(keys), 1), nil // none: another sweeper was quicker, and there may be more
 }
 
 // sweepable says whether the token's own record has the sweeper come by now; nil is no token.
@@ -73,98 +148,138 @@ func (t *Token) sweepable(now int64) bool {
 	return t != nil && t.End == nil && t.sweepTime() != 0 && t.sweepTime() <= now
 }
 
-// sweepEnded takes the first token in the queue and removes a batch of what hangs on it.
+// sweepEnded takes the next tokens in the queue and removes a batch of what hangs on them.
 func (s *Store) sweepEnded(ctx context.Context) (int, error) {
-	first := store.PrefixRange([]byte{queueKey})
-	first.Limit, first.KeysOnly = 1, true
-	var endings []Ending
-	var dealt int
-	err := s.whole.Update(ctx, func(tx store.Tx) error {
+	queue := store.PrefixRange([]byte{queueKey})
+	queue.Limit, queue.KeysOnly = sweepBatch, true
+	queue, found, err := s.ahead(ctx, queue, &s.places.ended)
+	if !found || err != nil {
+		return 0, err
+	}
+	var done []byte
+	var step cleaning
+	err = s.whole.Update(ctx, func(tx store.Tx) error {
 		area := s.area.Within(tx)
-		endings, dealt = nil, 0
-		queued, err := idsIn(area, first)
-		if err != nil || len(queued) == 0 {
-			return err
-		}
-		t, err := load(area, queued[0])
-		if unreadable(err) || (err == nil && t == nil) {
-			dealt = 1
-			return quarantine(area, queued[0], first)
-		}
+		done, step = nil, cleaning{}
+		keys, err := keysIn(area, queue)
 		if err != nil {
 			return err
 		}
-		endings, dealt, err = s.cleanUp(tx, t)
-		return err
+		for _, k := range keys {
+			t, err := load(area, lastID(k))
+			switch {
+			case unreadable(err) || (err == nil && t == nil):
+				step.dealt++
+				err = quarantine(area, lastID(k), queue)
+			case err == nil:
+				err = s.cleanUp(tx, t, &step)
+			}
+			if err != nil {
+				return err
+			}
+			if step.unfinished != nil {
+				break
+			}
+			if done = k; step.dealt >= sweepBatch {
+				break
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
-	s.witness(ctx, endings)
-	return dealt, nil
+	if done != nil {
+		s.places.store(&s.places.ended, done)
+	}
+	if step.unfinished != nil {
+		s.places.storeChild(step.unfinished.ID, step.child)
+	}
+	s.witness(ctx, step.endings)
+	return max(step.dealt, 1), nil
+}
+
+// cleaning is one step of sweepEnded.
+type cleaning struct {
+	endings []Ending
+	dealt   int
+	// unfinished is a token on which something hangs still; child is the last of its children
+	// that was dealt with, nil to begin again.
+	unfinished *Token
+	child      []byte
 }
 
 // cleanUp ends a batch of t's children, or sets them free, and removes t itself once nothing
 // hangs on it.
-func (s *Store) cleanUp(tx store.Tx, t *Token) (endings []Ending, dealt int, err error) {
+func (s *Store) cleanUp(tx store.Tx, t *Token, step *cleaning) error {
 	area := s.area.Within(tx)
 	children := store.PrefixRange(idKey(childKey, t.ID))
 	children.Limit, children.KeysOnly = sweepBatch, true
-	ids, err := idsIn(area, children)
+	after := s.places.childOf(t.ID)
+	if after != nil {
+		children.From = store.After(after)
+	}
+	keys, err := keysIn(area, children)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	jobs, err := s.jobsIn(area)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	for _, id := range ids {
-		child, err := load(area, id)
-		if unreadable(err) || (err == nil && (child == nil || child.Parent != t.ID)) {
-			// An entry that is not its token's own must not end it.
-			child, err = nil, quarantine(area, id, children)
+	for _, k := range keys {
+		if err := s.letGo(tx, t, lastID(k), children, jobs, step); err != nil {
+			return err
 		}
+	}
+	step.dealt += len(keys)
+	if len(keys) == sweepBatch {
+		step.unfinished, step.child = t, keys[len(keys)-1]
+		return nil
+	}
+	step.dealt++
+	more, err := s.release(tx, t.ID, sweepBatch)
+	if err == nil && !more && after != nil {
+		more, err = hasChildren(area, t.ID)
+	}
+	if err != nil {
+		return err
+	}
+	if more {
+		step.unfinished = t
+		return nil
+	}
+	return s.put(area, t, nil)
+}
+
+// letGo ends the child of id of an ended token, or sets it free.
+func (s *Store) letGo(tx store.Tx, t *Token, id ID, children store.Range, jobs []Job, step *cleaning) error {
+	area := s.area.Within(tx)
+	child, err := load(area, id)
+	if unreadable(err) || (err == nil && (child == nil || child.Parent != t.ID)) {
+		// An entry that is not its token's own must not end it.
+		return quarantine(area, id, children)
+	}
+	if err != nil {
+		return err
+	}
+	why := End{Cause: Cascaded, At: t.End.At, By: t.Accessor}
+	if t.End.KeepChildren {
+		// A job may have selected the child by its parent: it must not live again.
+		job, err := s.condemning(area, jobs, child)
 		if err != nil {
-			return nil, 0, err
+			return err
 		}
-		if child == nil {
-			continue
-		}
-		if t.End.KeepChildren {
-			// A job may have selected the child by its parent: it must not live again.
-			job, err := s.condemning(area, jobs, child)
-			if err != nil {
-				return nil, 0, err
-			}
-			if job != nil {
-				if err := s.endIn(tx, child, job.why()); err != nil {
-					return nil, 0, err
-				}
-				endings = append(endings, Ending{child, job.why()})
-				continue
-			}
+		if job == nil {
 			free := child.clone()
 			// What hangs below keeps its depth, which is then too great: the bound still holds.
 			free.Parent, free.Depth, free.Life.Freed = ID{}, 0, s.clock.Now().UnixNano()
-			if err := s.put(area, child, free); err != nil {
-				return nil, 0, err
-			}
-			continue
+			return s.put(area, child, free)
 		}
-		why := End{Cause: Cascaded, At: t.End.At, By: t.Accessor}
-		if err := s.endIn(tx, child, why); err != nil {
-			return nil, 0, err
-		}
-		endings = append(endings, Ending{child, why})
+		why = job.why()
 	}
-	if len(ids) == sweepBatch {
-		return endings, len(ids), nil
-	}
-	more, err := s.release(tx, t.ID, sweepBatch)
-	if err != nil || more {
-		return endings, len(ids) + 1, err
-	}
-	return endings, len(ids) + 1, s.put(area, t, nil)
+	step.endings = append(step.endings, Ending{child, why})
+	return s.endIn(tx, child, why)
 }
 
 // unreadable says that a record is there and cannot be read: one such record must not stop
@@ -207,6 +322,15 @@ func (s *Store) witness(ctx context.Context, endings []Ending) {
 	if s.ended != nil && len(endings) > 0 {
 		s.ended.Ended(ctx, endings)
 	}
+}
+
+// keysIn lists the keys of a range.
+func keysIn(r store.Reader, in store.Range) (keys [][]byte, err error) {
+	err = r.Scan(in, func(k, _ []byte) (bool, error) {
+		keys = append(keys, bytes.Clone(k))
+		return true, nil
+	})
+	return keys, err
 }
 
 // idsIn lists the token ids that end the keys of a range.
