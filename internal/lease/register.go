@@ -62,7 +62,7 @@ func (s *Store) Register(ctx context.Context, f Fresh) (*Issued, error) {
 		return nil, err
 	}
 	defer unlock()
-	ttl, warnings, err := Span{Now: now, Issued: now, Asked: f.Secret.TTL, MaxTTL: f.Secret.MaxTTL, Mount: f.Mount}.Resolve()
+	ttl, warnings, err := Span{Now: now, Issued: now, Asked: f.Secret.TTL, MaxTTL: durationOf(l.MaxTTL), Mount: f.Mount}.Resolve()
 	if err != nil {
 		return nil, s.abandon(ctx, f, l, err)
 	}
