@@ -345,29 +345,37 @@ func idsIn(r store.Reader, in store.Range) (ids []ID, err error) {
 // RevokePath ends every token that a path issued, and those below them, in bounded steps:
 // prefix "auth/userpass/" all of a mount's, "auth/token/create\x00" those of one path alone.
 func (s *Store) RevokePath(ctx context.Context, prefix, by string) error {
-	from := store.PrefixRange(pathPrefix(prefix))
-	from.Limit, from.KeysOnly = sweepBatch, true
-	for {
-		var dealt int
-		err := s.whole.Update(ctx, func(tx store.Tx) error {
+	all := store.PrefixRange(pathPrefix(prefix))
+	all.Limit, all.KeysOnly = sweepBatch, true
+	// Each step goes on behind the one before; see places. What was issued meanwhile is found
+	// by another look from the beginning.
+	for rest, again := all, false; ; {
+		var keys [][]byte
+		err := s.whole.Update(ctx, func(tx store.Tx) (err error) {
 			area := s.area.Within(tx)
-			ids, err := idsIn(area, from)
-			if err != nil {
+			if keys, err = keysIn(area, rest); err != nil {
 				return err
 			}
-			dealt = len(ids)
-			return s.endAll(tx, ids, from, End{Cause: Revoked, By: by, At: s.clock.Now().UnixNano()})
+			return s.endAll(tx, keys, rest, End{Cause: Revoked, By: by, At: s.clock.Now().UnixNano()})
 		})
-		if err != nil || dealt == 0 {
+		switch {
+		case err != nil:
 			return err
+		case len(keys) > 0:
+			rest.From, again = store.After(keys[len(keys)-1]), true
+		case again:
+			rest, again = all, false
+		default:
+			return nil
 		}
 	}
 }
 
-// endAll ends the tokens of ids, which the entries of a range named.
-func (s *Store) endAll(tx store.Tx, ids []ID, in store.Range, why End) error {
+// endAll ends the tokens that keys, the entries of a range, name.
+func (s *Store) endAll(tx store.Tx, keys [][]byte, in store.Range, why End) error {
 	area := s.area.Within(tx)
-	for _, id := range ids {
+	for _, k := range keys {
+		id := lastID(k)
 		t, err := load(area, id)
 		if unreadable(err) || (err == nil && t == nil) {
 			err = quarantine(area, id, in)
