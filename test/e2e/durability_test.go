@@ -243,3 +243,71 @@ func TestTimeGoesOnWhileTheServerIsDown(t *testing.T) {
 		})
 	}
 }
+
+// A tree that is revoked the moment before the server dies is dead when it comes back, all
+// of it and at once, and is swept out of the list of accessors.
+func TestKilledWhileARevokedTreeIsSwept(t *testing.T) {
+	t.Parallel()
+	s := startProduction(t)
+	policy := map[string]any{"policy": `path "auth/token/*" { capabilities = ["create", "update"] }`}
+	if a := s.raw("PUT", "sys/policies/acl/writer", s.root, policy); a.status != 204 {
+		t.Fatalf("policy: %d %s", a.status, a.text)
+	}
+	bystander, ok := s.mint(t.Context(), s.root, time.Hour)
+	if !ok {
+		t.Fatal("no token")
+	}
+	accessors := func() int {
+		a := s.raw("LIST", "auth/token/accessors", s.root, nil)
+		keys, _ := a.Data["keys"].([]any)
+		return len(keys)
+	}
+	before := accessors()
+	trunk, ok := s.mint(t.Context(), s.root, time.Hour)
+	if !ok {
+		t.Fatal("no token")
+	}
+	// Eight branches of sixty tokens, each the child of the one before or of the trunk.
+	var mu sync.Mutex // guards tree
+	tree := []string{trunk}
+	var done sync.WaitGroup
+	for range 8 {
+		done.Go(func() {
+			parent := trunk
+			for n := range 60 {
+				child, ok := s.mint(t.Context(), parent, time.Hour)
+				if !ok {
+					return
+				}
+				mu.Lock()
+				tree = append(tree, child)
+				mu.Unlock()
+				if n%3 == 0 {
+					parent = child
+				}
+			}
+		})
+	}
+	done.Wait()
+	if len(tree) != 481 || accessors() != before+481 {
+		t.Fatalf("%d tokens, %d accessors", len(tree), accessors()-before)
+	}
+	if a := s.raw("POST", "auth/token/revoke", s.root, map[string]any{"token": trunk}); a.status != 204 {
+		t.Fatalf("revoke: %d %s", a.status, a.text)
+	}
+	s.kill()
+	s.start("server started!")
+	s.unseal()
+	for _, token := range tree {
+		if alive(t, s, token) {
+			t.Fatal("a token of a revoked tree is accepted")
+		}
+	}
+	if _, ok := s.mint(t.Context(), tree[len(tree)-1], time.Hour); ok {
+		t.Error("a token of a revoked tree has a new child")
+	}
+	if !alive(t, s, bystander) {
+		t.Error("a bystander is dead")
+	}
+	await(t, patience, "the tree is swept", func() bool { return accessors() == before })
+}
