@@ -55,9 +55,15 @@ an accessor belongs to.
 children stay, as orphans. With -mode=path the argument is a path, and every token
 that was created there is revoked.
 
+With filters it revokes every token that all of them select, with all below. They
+are dead when the server answers; a job cleans up behind: see "jeton token jobs". A
+terminal is shown what would go, and asked; -force does not ask.
+
     $ jeton token revoke -accessor 0Q9tC8yQ4rVnXb1xSm2vJk7Z
     $ jeton token revoke -self
-    $ jeton token revoke -mode=path auth/userpass/login/ann`,
+    $ jeton token revoke -mode=path auth/userpass/login/ann
+    $ jeton token revoke -policy=compromised-app -dry-run
+    $ jeton token revoke -role=ci -created-before=2026-01-31T12:00:00Z -force`,
 			arity: between(0, 1), surface: talks, build: buildTokenRevoke,
 		},
 		{
@@ -241,7 +247,15 @@ func buildTokenRevoke(f *flagSet) runFunc {
 	f.truth(&p.self, flagSpec{name: "self", usage: "Revoke the token in use."})
 	f.truth(&p.accessor, flagSpec{name: "accessor", usage: "The argument is an accessor."})
 	f.str(&p.mode, flagSpec{name: "mode", usage: `"orphan" or "path"; see above.`})
+	matching := new(matchFlags)
+	matching.register(f)
 	return func(s *session, args []string) error {
+		if body, err := matching.given(p, args); body != nil || err != nil {
+			if err != nil {
+				return err
+			}
+			return matching.run(s, body)
+		}
 		if err := p.check(args); err != nil {
 			return err
 		}

@@ -12,24 +12,28 @@ import (
 // tokenSeeCommands let operators see and steer all tokens. Vault has nothing
 // like them; none ever shows a token.
 func tokenSeeCommands() []command {
-	return []command{
-		{
-			name: "token search", synopsis: "Find tokens by what is known of them",
-			help: `Lists the living tokens that all the filters given select. Times are RFC 3339,
+	list := command{
+		synopsis: "Find tokens by what is known of them",
+		help: `Lists the living tokens that all the filters given select. Times are RFC 3339,
 Unix seconds, or a duration: before now for what has been, from now for what will be.
 
-    $ jeton token search -policy=app -sort=-created
-    $ jeton token search -display-name=ci- -expiring-before=1h
-    $ jeton token search -unused-since=720h -all -format=json | jq -r '.[].accessor'`,
-			arity: exactly(0), surface: talks, build: buildTokenSearch,
-		},
+    $ jeton token list -policy=app -sort=-created
+    $ jeton token list -display-name=ci- -expiring-before=1h
+    $ jeton token list -unused-since=720h -all -field=accessor`,
+		arity: exactly(0), surface: shows, build: buildTokenList,
+	}
+	search := list
+	list.name, search.name = "token list", "token search"
+	return []command{
+		list, search,
 		{
 			name: "token count", synopsis: "Count tokens by policy, role, entity, path or type",
 			help: `Counts the living tokens.
 
     $ jeton token count
-    $ jeton token count -by=role`,
-			arity: exactly(0), surface: talks, build: buildTokenCount,
+    $ jeton token count -by=role
+    $ jeton token count -field=total`,
+			arity: exactly(0), surface: shows, build: buildTokenCount,
 		},
 		{
 			name: "token tree", args: "[ACCESSOR]", synopsis: "Show a token's ancestors and descendants",
@@ -38,17 +42,18 @@ revoked is below it. Without ACCESSOR it is the token in use.
 
     $ jeton token tree 0Q9tC8yQ4rVnXb1xSm2vJk7Z
     $ jeton token tree -depth=1`,
-			arity: between(0, 1), surface: talks, build: buildTokenTree,
+			arity: between(0, 1), surface: shows, build: buildTokenTree,
 		},
 		{
-			name: "token revoke-matching", synopsis: "Revoke all tokens that filters select",
-			help: `Revokes the tokens that all the filters given select, with their children. They
-are dead when the command ends; what they leave behind is cleaned up afterwards.
-Without -yes it shows what would go and asks.
+			name: "token jobs", args: "[ID]", synopsis: "Show how far the clean-up of revoked tokens is",
+			help: `Lists the jobs that "token revoke" with filters has left behind, or shows one; on
+a terminal with a progress bar until it is done. The tokens of a job are dead since
+it began, whatever it still has to clean up.
 
-    $ jeton token revoke-matching -policy=compromised-app-policy -dry-run
-    $ jeton token revoke-matching -policy=compromised-app-policy -yes`,
-			arity: exactly(0), surface: talks, build: buildTokenRevokeMatching,
+    $ jeton token jobs
+    $ jeton token jobs 0f3b5c9a1d2e4f60
+    $ jeton token jobs -field=state 0f3b5c9a1d2e4f60`,
+			arity: between(0, 1), surface: shows, build: buildTokenJobs,
 		},
 	}
 }
@@ -86,11 +91,16 @@ func (p *filterFlags) register(f *flagSet) {
 	f.pairs(&p.meta, flagSpec{name: "meta", usage: "Tokens with this metadata, as key=value."})
 }
 
-func (p *filterFlags) body() map[string]any {
+// body is what was given. An empty value is not the same as none: a script whose
+// variable is unset must not get every token.
+func (p *filterFlags) body() (map[string]any, error) {
 	body := make(map[string]any)
 	for name, text := range p.texts {
+		flag := strings.ReplaceAll(name, "_", "-")
 		if *text != "" {
 			body[name] = *text
+		} else if p.flags.given(flag) {
+			return nil, local("-%s has no value", flag)
 		}
 	}
 	if p.flags.given("orphan") {
@@ -99,65 +109,129 @@ func (p *filterFlags) body() map[string]any {
 	if len(p.meta) > 0 {
 		body["meta"] = p.meta
 	}
-	return body
+	return body, nil
 }
 
-func buildTokenSearch(f *flagSet) runFunc {
-	p := new(filterFlags)
-	p.register(f)
-	var sorting, cursor string
-	limit, all := 100, false
+// asks sends body to an endpoint of the token method and returns its answer.
+func (s *session) asks(what, endpoint string, body map[string]any) (*api.Secret, error) {
+	c, err := s.client()
+	if err != nil {
+		return nil, err
+	}
+	sec, err := c.Logical().WriteWithContext(s.ctx, "auth/token/"+endpoint, body)
+	if err != nil {
+		return nil, s.remote(what, err)
+	}
+	if sec == nil {
+		return nil, nothing("The server answered with nothing")
+	}
+	s.warnings(sec)
+	return sec, nil
+}
+
+// pageFlags walk through pages.
+type pageFlags struct {
+	limit  int
+	cursor string
+	all    bool
+}
+
+func (p *pageFlags) register(f *flagSet) {
+	p.limit = 100
+	f.number(&p.limit, flagSpec{name: "limit", usage: "Most tokens of a page. The default is 100."})
+	f.str(&p.cursor, flagSpec{name: "cursor", usage: "Where the page before ended."})
+	f.truth(&p.all, flagSpec{name: "all", usage: "Show all pages."})
+}
+
+// walk gathers the rows of a member over one page or all, and returns the first
+// answer; cursor is then where the next page begins.
+func (p *pageFlags) walk(s *session, what, endpoint, member string, body map[string]any) (first *api.Secret, rows []any, err error) {
+	rows = []any{}
+	body["limit"] = p.limit
+	for {
+		if p.cursor != "" {
+			body["cursor"] = p.cursor
+		}
+		sec, err := s.asks(what, endpoint, body)
+		if err != nil {
+			return nil, nil, err
+		}
+		if first == nil {
+			first = sec
+		}
+		page, _ := sec.Data[member].([]any)
+		rows, p.cursor = append(rows, page...), text(sec.Data, "cursor")
+		if p.cursor == "" || !p.all {
+			return first, rows, nil
+		}
+	}
+}
+
+// more says how to get what is not shown.
+func (p *pageFlags) more(s *session) {
+	if p.cursor != "" {
+		s.con.warn("There are more: -all shows them, -cursor=%s the next page.", p.cursor)
+	}
+}
+
+func buildTokenList(f *flagSet) runFunc {
+	filter, pages := new(filterFlags), new(pageFlags)
+	filter.register(f)
+	pages.register(f)
+	var sorting string
 	f.str(&sorting, flagSpec{name: "sort", usage: "created, expires or last_used; with - before it the other way."})
-	f.number(&limit, flagSpec{name: "limit", usage: "Most tokens to show. The default is 100."})
-	f.str(&cursor, flagSpec{name: "cursor", usage: "Where the page before ended."})
-	f.truth(&all, flagSpec{name: "all", usage: "Show all pages."})
 	return func(s *session, _ []string) error {
-		c, err := s.client()
+		body, err := filter.body()
 		if err != nil {
 			return err
 		}
-		body := p.body()
-		body["limit"] = limit
 		if sorting != "" {
 			body["sort"] = sorting
 		}
-		rows := []any{}
-		for {
-			if cursor != "" {
-				body["cursor"] = cursor
-			}
-			sec, err := c.Logical().WriteWithContext(s.ctx, "auth/token/search", body)
-			if err != nil {
-				return s.remote("searching tokens", err)
-			}
-			if sec == nil {
-				return nothing("The server answered with nothing")
-			}
-			s.warnings(sec)
-			page, _ := sec.Data["tokens"].([]any)
-			rows, cursor = append(rows, page...), text(sec.Data, "cursor")
-			if cursor == "" || !all {
-				break
-			}
+		_, rows, err := pages.walk(s, "searching tokens", "search", "tokens", body)
+		if err != nil {
+			return err
 		}
-		return s.found(rows, cursor)
+		if err := s.found(rows); err != nil {
+			return err
+		}
+		pages.more(s)
+		if len(rows) == 0 && pages.cursor == "" {
+			return nothing("No tokens found")
+		}
+		return nil
 	}
 }
 
-// found prints tokens, and how to get the next page when there is one.
-func (s *session) found(rows []any, cursor string) error {
-	if !s.out.table() {
-		if err := s.machine(rows); err != nil {
-			return err
-		}
-	} else if len(rows) > 0 {
+// found prints tokens, or one field of each.
+func (s *session) found(rows []any) error {
+	switch {
+	case s.out.field != "":
+		return s.column(rows)
+	case !s.out.table():
+		return s.machine(rows)
+	case len(rows) > 0:
 		s.con.print(table(tokenTable(rows)))
 	}
-	if cursor != "" {
-		s.con.warn("There are more: -all shows them, -cursor=%s the next page.", cursor)
+	return nil
+}
+
+// column prints the field asked for of every row, a line each.
+func (s *session) column(rows []any) error {
+	values := make([]any, len(rows))
+	for i, r := range rows {
+		t, _ := r.(map[string]any)
+		v, known := t[s.out.field]
+		if !known {
+			return local("Field %q not present in secret", s.out.field)
+		}
+		values[i] = v
 	}
-	if len(rows) == 0 && cursor == "" {
-		return nothing("No tokens found")
+	if !s.out.table() {
+		return s.machine(values)
+	}
+	for _, v := range values {
+		s.con.print(cell(v))
 	}
 	return nil
 }
@@ -167,7 +241,7 @@ func tokenTable(rows []any) [][]string {
 	for _, r := range rows {
 		t, _ := r.(map[string]any)
 		out = append(out, []string{text(t, "accessor"), text(t, "display_name"), joined(t["policies"]), remaining(t),
-			cell(t["orphan"]), cell(t["children"]), cell(t["last_used"]), text(t, "path")})
+			cell(t["orphan"]), cell(t["children"]), ago(t), text(t, "path")})
 	}
 	return out
 }
@@ -181,166 +255,180 @@ func joined(v any) string {
 	return strings.Join(words, ",")
 }
 
-// remaining is a token's time to live; without an end it is ∞.
+// remaining is a token's time to live, in its two greatest units; without an end
+// it is ∞.
 func remaining(t map[string]any) string {
-	if n, ok := t["ttl"].(json.Number); ok && n.String() == "0" && t["expire_time"] == nil {
+	n, ok := whole(t["ttl"])
+	switch {
+	case !ok:
+		return cell(t["ttl"])
+	case n == 0 && t["expire_time"] == nil:
 		return "∞"
 	}
-	return fmt.Sprint(humanDuration(t["ttl"]))
+	return roughly(n)
+}
+
+// ago says how long ago a token was used. The server says it, whose clock made
+// the mark.
+func ago(t map[string]any) string {
+	n, ok := whole(t["last_used_ago"])
+	switch {
+	case !ok && t["last_used"] == nil:
+		return "never"
+	case !ok:
+		return cell(t["last_used"])
+	case n == 0:
+		return "now"
+	}
+	return roughly(n) + " ago"
+}
+
+func whole(v any) (int64, bool) {
+	n, ok := v.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	i, err := n.Int64()
+	return i, err == nil
+}
+
+// roughly is a number of seconds as people say it: 45s, 3m, 5h12m, 31d18h.
+func roughly(n int64) string {
+	units := []struct {
+		of   int64
+		name string
+	}{{24 * 60 * 60, "d"}, {60 * 60, "h"}, {60, "m"}, {1, "s"}}
+	for i, u := range units {
+		if n < u.of {
+			continue
+		}
+		text := strconv.FormatInt(n/u.of, 10) + u.name
+		if i < 2 {
+			if next := units[i+1]; n%u.of >= next.of {
+				text += strconv.FormatInt(n%u.of/next.of, 10) + next.name
+			}
+		}
+		return text
+	}
+	return "0s"
 }
 
 func buildTokenCount(f *flagSet) runFunc {
 	by := "policy"
 	f.str(&by, flagSpec{name: "by", usage: "policy, role, entity, path or type. The default is policy."})
 	return func(s *session, _ []string) error {
-		c, err := s.client()
+		sec, err := s.asks("counting tokens", "count", map[string]any{"by": by})
 		if err != nil {
 			return err
 		}
-		sec, err := c.Logical().WriteWithContext(s.ctx, "auth/token/count", map[string]any{"by": by})
-		if err != nil {
-			return s.remote("counting tokens", err)
-		}
-		if sec == nil {
-			return nothing("The server answered with nothing")
+		if s.out.field != "" {
+			return s.fieldOf(sec, s.out.field)
 		}
 		if !s.out.table() {
 			return s.machine(sec)
 		}
-		rows := [][]string{{strings.ToUpper(by[:1]) + by[1:], "Tokens"}}
+		by = text(sec.Data, "by")
+		rows := [][]string{{titled(by), "Tokens"}}
 		counts := object(sec.Data, "counts")
 		for _, k := range sortedKeys(counts) {
 			rows = append(rows, []string{k, cell(counts[k])})
 		}
-		s.warnings(sec)
 		s.con.print(table(rows))
 		s.con.printf("\nTotal: %s", cell(sec.Data["total"]))
 		return nil
 	}
 }
 
+// titled begins with a capital letter.
+func titled(word string) string {
+	if word == "" {
+		return ""
+	}
+	return strings.ToUpper(word[:1]) + word[1:]
+}
+
 func buildTokenTree(f *flagSet) runFunc {
-	depth, limit := 0, 1000
+	depth := 0
+	pages := new(pageFlags)
+	pages.register(f)
 	f.number(&depth, flagSpec{name: "depth", usage: "Levels below the token; 0 is all."})
-	f.number(&limit, flagSpec{name: "limit", usage: "Most descendants to show. The default is 1000."})
 	return func(s *session, args []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
-		body := map[string]any{"depth": depth, "limit": limit}
+		body := map[string]any{"depth": depth}
 		if len(args) == 1 {
 			body["accessor"] = strings.TrimSpace(args[0])
 		}
-		sec, err := c.Logical().WriteWithContext(s.ctx, "auth/token/tree", body)
+		sec, rows, err := pages.walk(s, "reading the token's tree", "tree", "descendants", body)
 		if err != nil {
-			return s.remote("reading the token's tree", err)
+			return err
 		}
-		if sec == nil {
-			return nothing("The server answered with nothing")
-		}
-		if !s.out.table() {
+		sec.Data["descendants"], sec.Data["cursor"] = rows, pages.cursor
+		switch {
+		case s.out.field != "":
+			// A field of the tree itself, such as cursor, or of each token below.
+			if v, known := sec.Data[s.out.field]; known {
+				return s.value(v, s.out.field)
+			}
+			return s.column(rows)
+		case !s.out.table():
 			return s.machine(sec)
 		}
-		s.warnings(sec)
-		s.con.print(drawTree(sec))
-		if text(sec.Data, "cursor") != "" {
-			s.con.warn("There are more descendants than -limit=%d.", limit)
-		}
+		s.con.print(drawTree(sec.Data, pages.cursor != ""))
+		pages.more(s)
 		return nil
 	}
 }
 
-// drawTree is one line a token, indented by its depth; the token asked for is
-// marked. Descendants come parents first, with their level below the token.
-func drawTree(sec *api.Secret) string {
-	var lines []string
-	add := func(v any, level int, mark string) {
-		t, _ := v.(map[string]any)
-		lines = append(lines, fmt.Sprintf("%s%s%s  %s  %s  %s", strings.Repeat("  ", level), mark,
-			text(t, "accessor"), text(t, "display_name"), joined(t["policies"]), remaining(t)))
+// drawTree is one line a token, with branches to its parent; the token asked for
+// is marked. Descendants come parents first, with their level below the token.
+// more says that others follow those which are drawn.
+func drawTree(data map[string]any, more bool) string {
+	type leaf struct {
+		row   map[string]any
+		level int
 	}
-	ancestors, _ := sec.Data["ancestors"].([]any)
-	for i, a := range ancestors {
-		add(a, i, "")
+	var all []leaf
+	ancestors, _ := data["ancestors"].([]any)
+	for i := len(ancestors) - 1; i >= 0; i-- { // the parent comes first, and is drawn last
+		t, _ := ancestors[i].(map[string]any)
+		all = append(all, leaf{t, len(all)})
 	}
-	here := len(ancestors)
-	add(sec.Data["token"], here, "> ")
-	descendants, _ := sec.Data["descendants"].([]any)
+	here := len(all)
+	all = append(all, leaf{object(data, "token"), here})
+	descendants, _ := data["descendants"].([]any)
 	for _, d := range descendants {
 		t, _ := d.(map[string]any)
-		level, err := strconv.Atoi(cell(t["level"]))
-		if err != nil {
+		level, ok := whole(t["level"])
+		if !ok || level < 1 {
 			level = 1
 		}
-		add(d, here+level, "")
+		all = append(all, leaf{t, here + int(level)})
+	}
+	// From the end: goesOn says of a level whether a sibling follows further down.
+	lines := make([]string, len(all))
+	goesOn := map[int]bool{}
+	if more {
+		goesOn[all[len(all)-1].level] = true
+	}
+	for i := len(all) - 1; i >= 0; i-- {
+		l := all[i]
+		var b strings.Builder
+		for level := 1; level < l.level; level++ {
+			b.WriteString(map[bool]string{true: "│   ", false: "    "}[goesOn[level]])
+		}
+		if l.level > 0 {
+			b.WriteString(map[bool]string{true: "├── ", false: "└── "}[goesOn[l.level]])
+		}
+		fmt.Fprintf(&b, "%s  %s  %s  %s", text(l.row, "accessor"), text(l.row, "display_name"), joined(l.row["policies"]), remaining(l.row))
+		if i == here {
+			b.WriteString("  <- this one")
+		}
+		lines[i] = b.String()
+		goesOn[l.level] = true
+		for level := range goesOn {
+			if level > l.level {
+				delete(goesOn, level)
+			}
+		}
 	}
 	return strings.Join(lines, "\n")
-}
-
-func buildTokenRevokeMatching(f *flagSet) runFunc {
-	p := new(filterFlags)
-	p.register(f)
-	var dry, yes bool
-	f.truth(&dry, flagSpec{name: "dry-run", usage: "Show what would be revoked, and revoke nothing."})
-	f.truth(&yes, flagSpec{name: "yes", usage: "Do not ask."})
-	return func(s *session, _ []string) error {
-		body := p.body()
-		if len(body) == 0 {
-			return local("Give at least one filter: without one every token would be revoked")
-		}
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
-		if dry || !yes {
-			sec, err := s.rehearse(c, body)
-			if err != nil || dry {
-				return err
-			}
-			if s.req.nonInteractive {
-				return local("Give -yes to revoke without being asked")
-			}
-			answer, err := s.con.ask(fmt.Sprintf("Revoke these %s tokens? Type yes: ", cell(sec.Data["matching"])))
-			if err != nil {
-				return local("%s. Give -yes to revoke without being asked", err)
-			}
-			if answer != "yes" {
-				return local("Nothing was revoked.")
-			}
-		}
-		sec, err := c.Logical().WriteWithContext(s.ctx, "auth/token/revoke-matching", body)
-		if err != nil {
-			return s.remote("revoking tokens", err)
-		}
-		if sec == nil || !s.out.table() {
-			return s.machine(sec)
-		}
-		s.warnings(sec)
-		return s.success("Success! The tokens are revoked. Job %s cleans up after them.", text(sec.Data, "job_id"))
-	}
-}
-
-// rehearse shows what revoking would reach.
-func (s *session) rehearse(c *api.Client, body map[string]any) (*api.Secret, error) {
-	rehearsal := map[string]any{"dry_run": true}
-	for k, v := range body {
-		rehearsal[k] = v
-	}
-	sec, err := c.Logical().WriteWithContext(s.ctx, "auth/token/revoke-matching", rehearsal)
-	switch {
-	case err != nil:
-		return nil, s.remote("finding the tokens to revoke", err)
-	case sec == nil:
-		return nil, nothing("The server answered with nothing")
-	case !s.out.table():
-		return sec, s.machine(sec)
-	}
-	s.warnings(sec)
-	rows, _ := sec.Data["tokens"].([]any)
-	if len(rows) > 0 {
-		s.con.print(table(tokenTable(rows)))
-	}
-	s.con.printf("Matching tokens: %s", cell(sec.Data["matching"]))
-	return sec, nil
 }

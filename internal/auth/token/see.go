@@ -101,9 +101,11 @@ type tokenRow struct {
 	ParentAccessor string  `json:"parent_accessor"`
 	Children       int64   `json:"children"`
 	LastUsed       *string `json:"last_used"`
-	LastUsedFrom   string  `json:"last_used_from,omitempty"`
-	UseCount       uint64  `json:"use_count"`
-	Level          int     `json:"level,omitempty"`
+	// LastUsedAgo is in seconds, by the clock that LastUsed was read from.
+	LastUsedAgo  *int64 `json:"last_used_ago"`
+	LastUsedFrom string `json:"last_used_from,omitempty"`
+	UseCount     uint64 `json:"use_count"`
+	Level        int    `json:"level,omitempty"`
 }
 
 func (m *Method) showRow(r *tokens.Row) tokenRow {
@@ -111,7 +113,8 @@ func (m *Method) showRow(r *tokens.Row) tokenRow {
 		LastUsedFrom: r.LastUsedFrom, UseCount: r.Uses, Level: r.Level}
 	if !r.LastUsed.IsZero() {
 		text := r.LastUsed.Format(time.RFC3339)
-		out.LastUsed = &text
+		ago := int64(max(0, m.clock.Now().Sub(r.LastUsed)) / time.Second)
+		out.LastUsed, out.LastUsedAgo = &text, &ago
 	}
 	return out
 }
