@@ -124,8 +124,12 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 	}
 	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock,
 		Edge: h.Edge, Area: store.NewArea(u.Store, systemPrefix), Process: n.settings.Process}
+	if err := sys.RememberVersion(life, rooms.Area, n.clock); err != nil {
+		return nil, err
+	}
+	rooms.Kinds = n.kinds(h, rooms)
 	h.Mounts, err = mount.Load(life, mount.Config{
-		Store: u.Store, Kinds: n.kinds(h, rooms), System: n.settings.Limits, Clock: n.clock,
+		Store: u.Store, Kinds: rooms.Kinds, System: n.settings.Limits, Clock: n.clock,
 		Log: n.log.With("room", "mount"), Revoker: revoker{h},
 	})
 	if err != nil {

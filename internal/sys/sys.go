@@ -32,6 +32,8 @@ type Rooms struct {
 	// Edge is what the HTTP edge obeys, Area where sys keeps what is its own.
 	Edge *edge.Settings
 	Area *store.Area
+	// Kinds are what can be mounted.
+	Kinds []mount.Kind
 	// Process is the process around the rooms.
 	Process Process
 }
@@ -50,7 +52,10 @@ func (s *System) Routes() []backend.Route {
 	return slices.Concat(
 		s.mountRoutes(), s.authRoutes(), s.remountRoutes(), s.policyRoutes(), s.capabilityRoutes(),
 		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.shareRoutes(), s.uiRoutes(),
-		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(),
+		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(), s.toolRoutes(), s.passwordRoutes(), s.historyRoutes(),
+		s.pluginRoutes(), s.hardwareRoutes(), s.counterRoutes(), s.consoleRoutes(), s.lockedUserRoutes(),
+		// What is absent comes last: a route above may be a part of it.
+		s.absentRoutes(),
 	)
 }
 

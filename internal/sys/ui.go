@@ -79,3 +79,71 @@ func (s *System) uiMounts(ctx context.Context, c *backend.Call, _ *backend.None)
 	}
 	return reply, nil
 }
+
+// consoleRoutes are what web interfaces ask besides. Contract: sys §19.
+func (s *System) consoleRoutes() []backend.Route {
+	return []backend.Route{
+		{Pattern: "internal/ui/resultant-acl", Summary: "What the calling token may do.", Open: true, Read: backend.Handle(s.resultantACL)},
+		{Pattern: "internal/ui/namespaces", Summary: "The namespaces below this one: none.", Open: true,
+			Read: backend.Handle(s.uiNamespaces), List: backend.Handle(s.uiNamespaces)},
+		{Pattern: "internal/ui/feature-flags", Summary: "The features that are switched on by flag: none.", Open: true, Read: backend.Handle(s.featureFlags)},
+		{Pattern: "internal/ui/version", Summary: "The version of the API.", Read: backend.Handle(s.uiVersion)},
+	}
+}
+
+// aclReply has no paths for root, and empty objects for who has none.
+type aclReply struct {
+	Root       bool          `json:"root"`
+	ExactPaths *grantedPaths `json:"exact_paths,omitempty"`
+	GlobPaths  *grantedPaths `json:"glob_paths,omitempty"`
+}
+
+type grantedPaths map[string]grantedPath
+
+type grantedPath struct {
+	Capabilities []string `json:"capabilities"`
+}
+
+// resultantACL shows the rules of whoever asks; without a token there is nothing to say.
+func (s *System) resultantACL(ctx context.Context, c *backend.Call, _ *backend.None) (*backend.Response, error) {
+	if c.Presented == "" {
+		return &backend.Response{Status: 204}, nil
+	}
+	t, err := s.Tokens.Authenticate(ctx, c.Presented, c.Remote.Addr())
+	if err != nil {
+		return nil, err
+	}
+	acl, err := s.Policies.For(ctx, t.Policies, t.Root, nil)
+	if err != nil {
+		return nil, err
+	}
+	if acl.IsRoot() {
+		return &backend.Response{Data: &aclReply{Root: true}}, nil
+	}
+	exact, globs := grantedPaths{}, grantedPaths{}
+	for _, rule := range acl.Rules() {
+		into := exact
+		if rule.Glob || strings.Contains("/"+rule.Path+"/", "/+/") {
+			into = globs
+		}
+		into[rule.Path] = grantedPath{rule.Capabilities}
+	}
+	return &backend.Response{Data: &aclReply{ExactPaths: &exact, GlobPaths: &globs}}, nil
+}
+
+func (s *System) uiNamespaces(context.Context, *backend.Call, *backend.None) (*backend.Response, error) {
+	return &backend.Response{Data: &backend.Keys{Keys: []string{}}}, nil
+}
+
+// featureFlags is without an envelope.
+func (s *System) featureFlags(context.Context, *backend.Call, *backend.None) (*backend.Response, error) {
+	return &backend.Response{Raw: &backend.Raw{ContentType: "application/json", Body: []byte(`{"feature_flags":[]}` + "\n")}}, nil
+}
+
+type versionReply struct {
+	Version string `json:"version"`
+}
+
+func (s *System) uiVersion(context.Context, *backend.Call, *backend.None) (*versionReply, error) {
+	return &versionReply{apiVersion}, nil
+}
