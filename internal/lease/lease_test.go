@@ -295,10 +295,10 @@ func TestMoreMountsThanLanes(t *testing.T) {
 	// All hang but one, the last in order.
 	last := r.lastName()
 	release := make(chan struct{})
-	r.outside.FailRevoke(func(_ context.Context, name string) error {
+	r.outside.FailRevoke(func(ctx context.Context, name string) error {
 		if name != last {
 			<-release
-			return away(nil, name)
+			return away(ctx, name)
 		}
 		return nil
 	})

@@ -85,7 +85,8 @@ func (t *Table) finish(ctx context.Context, d *departure) error {
 }
 
 // Resume goes on with removals that were interrupted or that wait for a backend: those that
-// have nothing left to take back are finished. It asks no backend.
+// have nothing left to take back are finished. It asks no backend, but waits for a Remove that
+// does.
 func (t *Table) Resume(ctx context.Context) error {
 	var failed []error
 	for _, d := range t.current.Load().leaving {
@@ -95,9 +96,7 @@ func (t *Table) Resume(ctx context.Context) error {
 }
 
 func (t *Table) resume(ctx context.Context, d *departure) error {
-	if !d.mu.TryLock() {
-		return nil // someone is at it
-	}
+	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.done {
 		return nil

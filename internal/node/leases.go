@@ -77,29 +77,38 @@ func (w *witness) LeaseEnded(ctx context.Context, l *lease.Lease) {
 	}
 }
 
-// resumeEvery paces the removals of mounts that wait for their secrets to be taken back.
-const resumeEvery = 10 * time.Second
-
-// sweepLeases has engines take back what is due, and finishes removals of mounts, until ctx
-// ends. It is a loop of its own: what leases wait for must not hold up tokens.
+// sweepLeases has engines take back what is due, until ctx ends. It is a loop of its own: what
+// leases wait for must not hold up tokens.
 func (n *Node) sweepLeases(ctx context.Context, h *House) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var resumed time.Time
 	for {
 		if _, err := h.Leases.Sweep(ctx); err != nil && ctx.Err() == nil {
 			n.log.Error("sweeping leases failed; it is tried again", "error", err)
-		}
-		if now := n.clock.Now(); now.Sub(resumed) >= resumeEvery {
-			resumed = now
-			if err := h.Mounts.Resume(ctx); err != nil && ctx.Err() == nil {
-				n.log.Error("removing a mount failed; it is tried again", "error", err)
-			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.Leases.Nudged():
+		case <-tick.C:
+		}
+	}
+}
+
+// resumeEvery paces the removals of mounts that wait for their secrets to be taken back.
+const resumeEvery = 10 * time.Second
+
+// resumeRemovals finishes removals of mounts that were interrupted or had to wait, until ctx ends.
+func (n *Node) resumeRemovals(ctx context.Context, h *House) {
+	tick := time.NewTicker(resumeEvery)
+	defer tick.Stop()
+	for {
+		if err := h.Mounts.Resume(ctx); err != nil && ctx.Err() == nil {
+			n.log.Error("removing a mount failed; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
 		case <-tick.C:
 		}
 	}

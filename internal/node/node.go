@@ -202,6 +202,7 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 	h.done.Go(func() { n.sweep(life, h) })
 	h.done.Go(func() { n.rotate(life) })
 	h.done.Go(func() { n.sweepLeases(life, h) })
+	h.done.Go(func() { n.resumeRemovals(life, h) })
 	n.log.Info("unsealed", "cluster", h.Cluster.Name)
 	return nil
 }
