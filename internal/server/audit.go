@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,8 +17,9 @@ import (
 	"jeton/internal/wrap"
 )
 
-// errAudit is all that a client learns of an audit that failed. Contract: audit §2.
-var errAudit = &backend.Error{Kind: backend.Internal}
+// errUnaudited is wrapped by the error of a request that no device took an entry of. The
+// client learns only that the server failed. Contract: audit §2.
+var errUnaudited = errors.New("server: not audited")
 
 // auditRequest writes the request entry: after the decision, before anything is done.
 func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) error {
@@ -26,7 +28,7 @@ func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) e
 		entry.Error = requestError(refused)
 	}
 	if err := x.house.Audit.LogRequest(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
-		return fmt.Errorf("failed to audit request: %w", err)
+		return fmt.Errorf("failed to audit request: %w: %w", errUnaudited, err)
 	}
 	return nil
 }
@@ -67,7 +69,7 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 		x.describeAnswer(part)
 	}
 	if err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
-		return fmt.Errorf("failed to audit response: %w", err)
+		return fmt.Errorf("failed to audit response: %w: %w", errUnaudited, err)
 	}
 	return nil
 }
@@ -96,9 +98,45 @@ func (x *exchange) describeAnswer(part *audit.ResponsePart) {
 			TokenType: a.TokenType, TokenTTL: time.Duration(a.LeaseDuration),
 		}
 	}
-	if raw := x.response.Raw; raw != nil {
+	if raw := x.response.Raw; raw != nil && !(x.consumes() && describeUnwrapped(part, raw)) {
 		part.Raw = &audit.RawBody{Status: x.response.Status, ContentType: raw.ContentType, Body: raw.Body}
 	}
+}
+
+// describeUnwrapped shows the answer that was wrapped, member by member and not as one string.
+// It is false for an answer without an envelope. Contract: audit §1.
+func describeUnwrapped(part *audit.ResponsePart, raw *backend.Raw) bool {
+	var inner struct {
+		LeaseID  string          `json:"lease_id"`
+		Data     json.RawMessage `json:"data"`
+		Warnings []string        `json:"warnings"`
+		Auth     *struct {
+			ClientToken   string            `json:"client_token"`
+			Accessor      string            `json:"accessor"`
+			Policies      []string          `json:"policies"`
+			TokenPolicies []string          `json:"token_policies"`
+			Metadata      map[string]string `json:"metadata"`
+			LeaseDuration int64             `json:"lease_duration"`
+			EntityID      string            `json:"entity_id"`
+			TokenType     string            `json:"token_type"`
+			NumUses       int               `json:"num_uses"`
+		} `json:"auth"`
+	}
+	if json.Unmarshal(raw.Body, &inner) != nil {
+		return false
+	}
+	part.LeaseID, part.Warnings = inner.LeaseID, inner.Warnings
+	if string(inner.Data) != "null" {
+		part.Data = inner.Data
+	}
+	if a := inner.Auth; a != nil {
+		part.Auth = &audit.Auth{
+			ClientToken: a.ClientToken, Accessor: a.Accessor, Policies: a.Policies, TokenPolicies: a.TokenPolicies,
+			Metadata: a.Metadata, NumUses: a.NumUses, Entity: audit.Entity{ID: a.EntityID}, TokenType: a.TokenType,
+			TokenTTL: time.Duration(a.LeaseDuration) * time.Second,
+		}
+	}
+	return true
 }
 
 // auditAuth is who asks; near-empty without a valid token.

@@ -72,6 +72,9 @@ type failure struct {
 // log alone.
 func fail(err error) failure {
 	var e *backend.Error
+	if errors.Is(err, errUnaudited) && !errors.As(err, &e) {
+		return failure{status: http.StatusInternalServerError, texts: []string{"internal error"}, outer: aggregate([]string{"internal error"})}
+	}
 	if !errors.As(err, &e) {
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 			return failure{status: http.StatusInternalServerError, texts: []string{"context deadline exceeded"}, outer: "context deadline exceeded"}

@@ -49,7 +49,7 @@ func TestUnauditedAnswersLeaveNothing(t *testing.T) {
 				c.token = h.root
 			}
 			h.audit.refuseIf(func(line string) bool { return strings.Contains(line, `"type":"response"`) })
-			h.do("POST", c.path, c.token, c.body, c.options...).fails(500, wrap1("internal error"))
+			h.do("POST", c.path, c.token, c.body, c.options...).fails(500, "internal error")
 			h.audit.refuseIf(nil)
 			if after := h.count(); after != before {
 				t.Fatalf("%d tokens before, %d after", before, after)
@@ -64,10 +64,10 @@ func TestUnauditedRequestsDoNothing(t *testing.T) {
 	h := open(t)
 	h.devices()
 	h.audit.refuseIf(func(string) bool { return true })
-	h.do("POST", "auth/token/create", h.root, m{"id": "mine"}).fails(500, wrap1("internal error"))
-	h.do("PUT", "cubbyhole/a", h.root, m{"k": "v"}).fails(500, wrap1("internal error"))
+	h.do("POST", "auth/token/create", h.root, m{"id": "mine"}).fails(500, "internal error")
+	h.do("PUT", "cubbyhole/a", h.root, m{"k": "v"}).fails(500, "internal error")
 	h.do("PUT", "sys/seal", h.root, nil).fails(500, wrap1("failed to audit request, cannot continue"))
-	h.lookup("junk").fails(500, wrap1("internal error"))
+	h.lookup("junk").fails(500, "internal error")
 	h.audit.refuseIf(nil)
 	h.do("GET", "cubbyhole/a", h.root, nil).fails(404)
 	h.ask("mine").fails(403, "bad token")
