@@ -43,6 +43,18 @@ func sysStatus(t *testing.T, c *api.Client) {
 		t.Error("not initialised")
 	}
 	want[*api.LeaderResponse](t)(c.Sys().Leader())
+	if ha := want[*api.HAStatusResponse](t)(c.Sys().HAStatus()); len(ha.Nodes) != 1 || !ha.Nodes[0].ActiveNode {
+		t.Errorf("nodes: %+v", ha)
+	}
+	want[*api.ReplicationStatusResponse](t)(c.Sys().ReplicationStatus())
+	none(t, "configure CORS", c.Sys().ConfigureCORS(&api.CORSRequest{AllowedOrigins: []string{"https://ui.example"}, AllowedHeaders: []string{"X-Own"}}))
+	if cors := want[*api.CORSResponse](t)(c.Sys().CORSStatus()); !cors.Enabled || !slices.Equal(cors.AllowedOrigins, []string{"https://ui.example"}) || !slices.Contains(cors.AllowedHeaders, "X-Own") {
+		t.Errorf("CORS: %+v", cors)
+	}
+	none(t, "disable CORS", c.Sys().DisableCORS())
+	if cors := want[*api.CORSResponse](t)(c.Sys().CORSStatus()); cors.Enabled {
+		t.Errorf("CORS after it is disabled: %+v", cors)
+	}
 	_, err := c.Sys().Init(&api.InitRequest{SecretShares: 1, SecretThreshold: 1})
 	refusal(t, err, 400, "Vault is already initialized")
 }

@@ -15,7 +15,7 @@ import (
 func TestSeedPython(t *testing.T) {
 	interpreter := python(t)
 	eachMode(t, func(t *testing.T, s *server) {
-		for _, name := range []string{"accessors", "orphans", "service_and_batch", "lifecycle", "token_manager", "periodic", "roles"} {
+		for _, name := range []string{"accessors", "orphans", "service_and_batch", "lifecycle", "token_manager", "periodic", "roles", "older_calls"} {
 			t.Run(name, func(t *testing.T) {
 				r := s.run([]string{"PYTHONDONTWRITEBYTECODE=1"}, interpreter, program(t, name+".py"))
 				if r.code != 0 || !strings.HasSuffix(r.out, "as promised\n") {
