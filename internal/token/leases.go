@@ -66,7 +66,9 @@ func foldersBelow(r store.Reader, prefix string) (folders []string, err error) {
 		if end < 0 {
 			return folders, errNoPath
 		}
-		folders = append(folders, string(segment[:end])+"/")
+		if end > 0 { // an answer to a list was wrapped under a path that ends in a slash
+			folders = append(folders, string(segment[:end])+"/")
+		}
 		from.From = store.PrefixRange(append(pathPrefix(prefix), segment[:end+1]...)).To
 	}
 }
