@@ -59,6 +59,17 @@ func TestSeedPythonApplication(t *testing.T) {
 		reads := app.count("database db-two")
 		await(t, patience, "reads after the revocation", func() bool { return app.count("database db-two") > reads })
 
+		if s.shares != nil {
+			// It lives through a crash of the server, and reads again as soon as that is open.
+			s.kill()
+			await(t, patience, "it notices", func() bool { return app.count("unreadable for now: ConnectionError") > 0 })
+			s.start("server started!")
+			await(t, patience, "it finds the server sealed", func() bool { return app.count("unreadable for now: VaultDown") > 0 })
+			s.unseal()
+			reads := app.count("database db-two")
+			await(t, patience, "reads after the crash", func() bool { return app.count("database db-two") > reads })
+		}
+
 		if err := app.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}

@@ -8,9 +8,12 @@ import threading
 from contextlib import contextmanager
 
 import hvac
+import requests
 
 # The shortest time between renewals, between retries and between reads, in seconds.
 LEAST, AGAIN, READ = 0.2, 0.2, 0.2
+# After so many failures in a row it logs in again.
+MOST = 3
 
 
 def say(*what):
@@ -34,24 +37,31 @@ class ServiceTokenClient:
         self._thread.start()
 
     def _renew(self):
+        failures = 0
         while not self._shutdown.is_set():
             try:
                 ttl = self.client.auth.token.lookup_self()["data"]["ttl"]
                 if self._shutdown.wait(timeout=max(ttl * 0.5, LEAST)):
                     return
                 self.client.auth.token.renew_self()
+                failures = 0
                 say("renewed")
             except hvac.exceptions.Forbidden:
                 say("refused, logging in again")
                 self._log_in_again()
-            except hvac.exceptions.VaultError as error:
+            except Exception as error:  # a server that is sealed, or down
+                failures += 1
                 say("renewal failed:", type(error).__name__)
-                self._log_in_again()
+                if failures >= MOST:
+                    self._log_in_again()
+                    failures = 0
+                else:
+                    self._shutdown.wait(timeout=AGAIN)
 
     def _log_in_again(self):
         try:
             self.authenticate()
-        except hvac.exceptions.VaultError as error:
+        except Exception as error:
             say("login failed:", type(error).__name__)
             self._shutdown.wait(timeout=AGAIN)
 
@@ -87,8 +97,8 @@ def main():
         while True:
             try:
                 say("database", client.secret("myapp/database")["host"])
-            except hvac.exceptions.Forbidden:
-                say("database unreadable for now")
+            except (hvac.exceptions.VaultError, requests.exceptions.RequestException) as error:
+                say("unreadable for now:", type(error).__name__)
             pause.wait(READ)
 
 
