@@ -13,6 +13,8 @@ LDFLAGS  := -s -w \
 	$(if $(REVISION),$(SETVAR)revision=$(REVISION)) \
 	$(if $(BUILT),$(SETVAR)buildDate=$(BUILT))
 
+# With -race Pebble also checks its own invariants and is slower by a hundred times, so that run
+# is -short (tests of large sizes look at testing.Short) and a second one is in full.
 # The race detector needs a C compiler; test/install/all says so when it is left out.
 RACE := $(if $(shell command -v gcc 2>/dev/null),-race)
 
@@ -44,7 +46,8 @@ run: build ## Build, and start a dev server on http://127.0.0.1:8200 (all in mem
 
 .PHONY: test
 test: set-up lint build ## Everything: set-up, lint, unit tests with -race, end-to-end tests
-	$(GO) test $(RACE) -timeout 12m ./internal/... ./cmd/...
+	$(GO) test $(RACE) -short -timeout 10m ./internal/... ./cmd/...
+	$(GO) test -timeout 5m ./internal/... ./cmd/...
 	$(GO) test -count=1 -timeout 10m ./test/...
 
 .PHONY: set-up
