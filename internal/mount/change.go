@@ -153,7 +153,7 @@ func (t *Table) add(ctx context.Context, e Entry) error {
 	t.changing.Lock()
 	defer t.changing.Unlock()
 	if other := t.conflict(e.Path); other != "" {
-		return backend.Invalidf("path is already in use at %s", other)
+		return backend.Invalidf("path is already in use at %s", strings.TrimPrefix(other, AuthPrefix))
 	}
 	e.UUID = uuid.NewString()
 	e.Accessor = accessorOf(&e)

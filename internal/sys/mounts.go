@@ -3,9 +3,12 @@ package sys
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"jeton/internal/backend"
 	"jeton/internal/mount"
@@ -126,15 +129,25 @@ func (s *System) readEither(ctx context.Context, c *backend.Call, req *pathReque
 	}
 	path := mountPath(req.Path)
 	m, ok := s.Mounts.At(prefix + path)
-	if !ok {
+	if !ok || astray(prefix, path) {
 		return nil, backend.Invalidf(missing, path)
 	}
 	return &backend.Response{Data: describeMount(m)}, nil
 }
 
+// astray says that the paths of secrets engines were used for an auth method: those of auth
+// methods need sudo, and there must be no way round it.
+func astray(prefix, path string) bool {
+	return prefix == "" && strings.HasPrefix(path, mount.AuthPrefix)
+}
+
 func (s *System) deleteMount(prefix string) func(context.Context, *backend.Call, *pathRequest) (*backend.None, error) {
 	return func(ctx context.Context, _ *backend.Call, req *pathRequest) (*backend.None, error) {
-		return nil, s.Mounts.Remove(ctx, prefix+mountPath(req.Path))
+		path := prefix + mountPath(req.Path)
+		if astray(prefix, path) {
+			return nil, backend.Invalidf("cannot unmount %q", path)
+		}
+		return nil, s.Mounts.Remove(ctx, path)
 	}
 }
 
@@ -150,6 +163,22 @@ type mountRequest struct {
 	ExternalEntropyAccess bool           `json:"external_entropy_access" doc:"Kept and shown."`
 	PluginName            string         `json:"plugin_name" doc:"The type, where type is plugin."`
 	PluginVersion         string         `json:"plugin_version" doc:"Kept and shown."`
+	tuneMembers
+}
+
+// tuneMembers are what a write to /tune takes besides. The two share a pattern, and are told
+// apart by the path's end: tuneRequest reads them.
+type tuneMembers struct {
+	DefaultLeaseTTL           any `json:"default_lease_ttl" doc:"With /tune: the life of leases that ask for none; system inherits."`
+	MaxLeaseTTL               any `json:"max_lease_ttl" doc:"With /tune: the bound on every lease; system inherits."`
+	ForceNoCache              any `json:"force_no_cache" doc:"With /tune: kept and shown."`
+	AuditNonHMACRequestKeys   any `json:"audit_non_hmac_request_keys" doc:"With /tune: request members that the audit log shows in clear."`
+	AuditNonHMACResponseKeys  any `json:"audit_non_hmac_response_keys" doc:"With /tune: response members that the audit log shows in clear."`
+	ListingVisibility         any `json:"listing_visibility" doc:"With /tune: unauth shows the mount to those without a token."`
+	PassthroughRequestHeaders any `json:"passthrough_request_headers" doc:"With /tune: request headers that the backend sees."`
+	AllowedResponseHeaders    any `json:"allowed_response_headers" doc:"With /tune: response headers that the backend may set."`
+	TokenType                 any `json:"token_type" doc:"With /tune: the type of tokens that an auth method's logins get."`
+	UserLockout               any `json:"user_lockout_config" doc:"With /tune: when wrong passwords lock a user out."`
 }
 
 func (s *System) writeMount(ctx context.Context, c *backend.Call, req *mountRequest) (*backend.Response, error) {
@@ -172,6 +201,9 @@ func (s *System) writeEither(ctx context.Context, c *backend.Call, req *mountReq
 	}
 	if req.Type == "" {
 		return nil, backend.Invalidf("backend type must be specified as a string")
+	}
+	if astray(prefix, entry.Path) {
+		return nil, backend.Invalidf("cannot mount %q", entry.Path)
 	}
 	if req.Type == "plugin" {
 		if entry.Type = req.PluginName; entry.Type == "" {
@@ -255,7 +287,11 @@ func (s *System) remount(ctx context.Context, c *backend.Call, req *remountReque
 		if strings.TrimSpace(p.path) != p.path {
 			return nil, backend.Invalidf("'%s' path cannot contain leading or trailing whitespace", p.name)
 		}
-		if strings.Contains(p.path, "//") {
+		if !utf8.ValidString(p.path) || strings.ContainsFunc(p.path, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return nil, backend.Invalidf("path cannot contain non-printable characters")
+		}
+		// What requests cannot name must not be mounted: it could be read in two ways.
+		if trimmed := strings.Trim(p.path, "/"); path.Clean(trimmed) != trimmed || trimmed == "." || trimmed == ".." || strings.HasPrefix(trimmed, "../") {
 			return nil, backend.Invalidf("'%s' path does not match its cleaned form", p.name)
 		}
 	}
