@@ -191,7 +191,7 @@ func TestAddRefuses(t *testing.T) {
 		{Entry{Path: "a/b/", Type: "kv"}, "path is already in use at a/b/"},
 		{Entry{Path: "a/", Type: "kv"}, "path is already in use at a/b/"},
 		{Entry{Path: "a/b/c/", Type: "kv"}, "path is already in use at a/b/"},
-		{Entry{Path: "auth/token/", Type: "userpass"}, "path is already in use at auth/token/"},
+		{Entry{Path: "auth/token/", Type: "userpass"}, "path is already in use at token/"},
 	} {
 		refused(t, d.Add(t.Context(), tt.entry), tt.text)
 	}
