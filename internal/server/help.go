@@ -6,7 +6,31 @@ import (
 	"strings"
 
 	"jeton/internal/backend"
+	"jeton/internal/mount"
+	"jeton/internal/openapi"
+	"jeton/internal/version"
 )
+
+// helpReply is without an envelope.
+type helpReply struct {
+	Help    string            `json:"help"`
+	SeeAlso []string          `json:"see_also"`
+	OpenAPI *openapi.Document `json:"openapi"`
+}
+
+// describeRoute describes one route for programs.
+func describeRoute(route *backend.Route, mountPath string) *openapi.Document {
+	m := openapi.Mount{Path: mountPath, Tag: "secrets", Fixed: true, Routes: []*backend.Route{route}}
+	switch {
+	case mountPath == "sys/":
+		m.Tag = "system"
+	case strings.HasPrefix(mountPath, mount.AuthPrefix):
+		m.Tag = "auth"
+	}
+	b := openapi.New(version.API, false, nil)
+	b.Add(m)
+	return b.Document()
+}
 
 // help describes a route for people. Contract: http §7.
 func help(route *backend.Route, mountPath string) *backend.Response {
@@ -27,7 +51,7 @@ func help(route *backend.Route, mountPath string) *backend.Response {
 			fmt.Fprintf(&b, "    %s (%s)\n        %s\n", f.Name, f.Kind, f.Doc)
 		}
 	}
-	body, err := json.Marshal(map[string]any{"help": b.String(), "see_also": nil})
+	body, err := json.Marshal(helpReply{Help: b.String(), OpenAPI: describeRoute(route, mountPath)})
 	if err != nil {
 		body = []byte("{}")
 	}

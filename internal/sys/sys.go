@@ -53,7 +53,7 @@ func (s *System) Routes() []backend.Route {
 		s.mountRoutes(), s.authRoutes(), s.remountRoutes(), s.policyRoutes(), s.capabilityRoutes(),
 		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.shareRoutes(), s.uiRoutes(),
 		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(), s.toolRoutes(), s.passwordRoutes(), s.historyRoutes(),
-		s.pluginRoutes(), s.hardwareRoutes(), s.counterRoutes(), s.consoleRoutes(), s.lockedUserRoutes(),
+		s.pluginRoutes(), s.hardwareRoutes(), s.counterRoutes(), s.consoleRoutes(), s.lockedUserRoutes(), s.specRoutes(),
 		// What is absent comes last: a route above may be a part of it.
 		s.absentRoutes(),
 	)
