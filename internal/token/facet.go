@@ -241,17 +241,22 @@ func (s *Store) addCount(tx store.Tx, f facet, hash facetHash, by int64) error {
 		return nil
 	}
 	k := hash.prefix(countKey, f)
-	c, err := record.Get[facetCount](tx, k)
-	if err != nil {
-		return err
+	n, known := s.tally.known(k, tx.Position())
+	if !known {
+		c, err := record.Get[facetCount](tx, k)
+		if err != nil {
+			return err
+		}
+		if c != nil {
+			n = c.Count
+		}
 	}
-	if c == nil {
-		c = &facetCount{Value: []byte(f.value)}
-	}
-	if c.Count += by; c.Count == 0 {
+	n += by
+	s.tally.stage(k, n, tx.Position())
+	if n == 0 {
 		return tx.Delete(k)
 	}
-	return record.Put(tx, k, c)
+	return record.Put(tx, k, &facetCount{Value: []byte(f.value), Count: n})
 }
 
 // readCount is how many tokens have a facet.

@@ -33,6 +33,7 @@ type Store struct {
 	jobs        atomic.Pointer[activeJobs]
 	jobsChanged atomic.Uint64
 	telling     telling
+	tally       tally
 	places      places
 }
 
@@ -106,6 +107,7 @@ func (s *Store) Close() { s.cancel() }
 
 // changed keeps the cache true. The store calls it in commit order.
 func (s *Store) changed(c store.Commit) {
+	s.tally.committed(c.Keys, c.Position)
 	for _, k := range c.Keys {
 		switch {
 		case len(k) == 1+len(ID{}) && k[0] == recordKey:
