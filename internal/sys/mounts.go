@@ -129,14 +129,15 @@ func (s *System) readEither(ctx context.Context, c *backend.Call, req *pathReque
 	}
 	path := mountPath(req.Path)
 	m, ok := s.Mounts.At(prefix + path)
-	if !ok || astray(prefix, path) {
+	if !ok {
 		return nil, backend.Invalidf(missing, path)
 	}
 	return &backend.Response{Data: describeMount(m)}, nil
 }
 
-// astray says that the paths of secrets engines were used for an auth method: those of auth
-// methods need sudo, and there must be no way round it.
+// astray says that the paths of secrets engines were used to change an auth method: those of
+// auth methods need sudo, and there must be no way round it. Reading is no change: GET sys/auth
+// shows all methods without sudo, and GetAuth of the official Go client reads sys/mounts/auth/NAME.
 func astray(prefix, path string) bool {
 	return prefix == "" && strings.HasPrefix(path, mount.AuthPrefix)
 }

@@ -196,7 +196,8 @@ func TestMounts(t *testing.T) {
 			h.do("DELETE", "sys/mounts/auth/token", token, nil).fails(400, `cannot unmount "auth/token/"`)
 			h.do("POST", "sys/mounts/auth/new", token, m{"type": "userpass"}).fails(400, `cannot mount "auth/new/"`)
 			h.do("POST", "sys/mounts/auth", token, m{"type": "kv"}).fails(400, `cannot mount "auth/"`)
-			h.do("GET", "sys/mounts/auth/up", token, nil).fails(400, "No secret engine mount at auth/up/")
+			// GetAuth of the official Go client reads here; the list of sys/auth needs no sudo either.
+			h.do("GET", "sys/mounts/auth/up", token, nil).is(200).has("userpass", "data", "type")
 			h.do("DELETE", "sys/auth/up", token, nil).fails(403, denied)
 			h.do("GET", "sys/auth/up", h.root, nil).is(200)
 		}},
