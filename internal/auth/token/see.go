@@ -108,23 +108,26 @@ type tokenRow struct {
 	Level        int    `json:"level,omitempty"`
 }
 
-func (m *Method) showRow(r *tokens.Row) tokenRow {
-	out := tokenRow{lookupData: *m.describe(r.Token, ""), ParentAccessor: r.ParentAccessor, Children: r.Children,
+func (m *Method) showRow(ctx context.Context, c *backend.Call, r *tokens.Row) (row tokenRow, err error) {
+	row = tokenRow{lookupData: *m.describe(r.Token, ""), ParentAccessor: r.ParentAccessor, Children: r.Children,
 		LastUsedFrom: r.LastUsedFrom, UseCount: r.Uses, Level: r.Level}
 	if !r.LastUsed.IsZero() {
 		text := r.LastUsed.Format(time.RFC3339)
 		ago := int64(max(0, m.clock.Now().Sub(r.LastUsed)) / time.Second)
-		out.LastUsed, out.LastUsedAgo = &text, &ago
+		row.LastUsed, row.LastUsedAgo = &text, &ago
 	}
-	return out
+	row.RenewalPlan, err = m.plan(ctx, r.Token, c.Mount)
+	return row, err
 }
 
-func (m *Method) showRows(rows []tokens.Row) []tokenRow {
-	out := make([]tokenRow, len(rows))
+func (m *Method) showRows(ctx context.Context, c *backend.Call, rows []tokens.Row) (out []tokenRow, err error) {
+	out = make([]tokenRow, len(rows))
 	for i := range rows {
-		out[i] = m.showRow(&rows[i])
+		if out[i], err = m.showRow(ctx, c, &rows[i]); err != nil {
+			return nil, err
+		}
 	}
-	return out
+	return out, nil
 }
 
 type searchReply struct {
@@ -132,7 +135,7 @@ type searchReply struct {
 	Cursor string     `json:"cursor"`
 }
 
-func (m *Method) search(ctx context.Context, _ *backend.Call, req *searchRequest) (*searchReply, error) {
+func (m *Method) search(ctx context.Context, c *backend.Call, req *searchRequest) (*searchReply, error) {
 	f, err := m.filter(ctx, &req.filterRequest)
 	if err != nil {
 		return nil, err
@@ -148,7 +151,11 @@ func (m *Method) search(ctx context.Context, _ *backend.Call, req *searchRequest
 	if err != nil {
 		return nil, err
 	}
-	return &searchReply{Tokens: m.showRows(page.Rows), Cursor: page.Next}, nil
+	rows, err := m.showRows(ctx, c, page.Rows)
+	if err != nil {
+		return nil, err
+	}
+	return &searchReply{Tokens: rows, Cursor: page.Next}, nil
 }
 
 type countRequest struct {
@@ -203,8 +210,15 @@ func (m *Method) tree(ctx context.Context, c *backend.Call, req *treeRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return &treeReply{Ancestors: m.showRows(tree.Ancestors), Token: m.showRow(&tree.Root),
-		Descendants: m.showRows(tree.Descendants), Cursor: tree.Next}, nil
+	reply := &treeReply{Cursor: tree.Next}
+	if reply.Token, err = m.showRow(ctx, c, &tree.Root); err != nil {
+		return nil, err
+	}
+	if reply.Ancestors, err = m.showRows(ctx, c, tree.Ancestors); err != nil {
+		return nil, err
+	}
+	reply.Descendants, err = m.showRows(ctx, c, tree.Descendants)
+	return reply, err
 }
 
 type revokeMatchingRequest struct {
@@ -231,7 +245,11 @@ func (m *Method) revokeMatching(ctx context.Context, c *backend.Call, req *revok
 		if err != nil {
 			return nil, err
 		}
-		return &backend.Response{Data: &dryRunReply{DryRun: true, Matching: n, Tokens: m.showRows(some)}}, nil
+		rows, err := m.showRows(ctx, c, some)
+		if err != nil {
+			return nil, err
+		}
+		return &backend.Response{Data: &dryRunReply{DryRun: true, Matching: n, Tokens: rows}}, nil
 	}
 	job, err := m.tokens.RevokeMatching(ctx, f, c.Caller)
 	if err != nil {

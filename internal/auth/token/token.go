@@ -204,7 +204,7 @@ type lookupData struct {
 	TTL              backend.Seconds   `json:"ttl"`
 	Type             string            `json:"type"`
 	IdentityPolicies []string          `json:"identity_policies,omitempty"`
-	// RenewalPlan goes beyond the contract; rows of a search have none.
+	// RenewalPlan goes beyond the contract.
 	*backend.RenewalPlan
 }
 
