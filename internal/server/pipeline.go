@@ -54,7 +54,7 @@ func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 	// Before find: whatever panics from here on, the mount is left.
 	defer x.leave()
 	x.find()
-	err := x.admit(ctx)
+	err := s.contain(x, func() error { return x.admit(ctx) })
 	if auditErr := s.auditRequest(ctx, x, err); auditErr != nil {
 		return s.refuse(x, auditErr)
 	}
@@ -165,7 +165,7 @@ func (x *exchange) admit(ctx context.Context) error {
 		return err
 	}
 	// A wrapping token that is refused keeps its one use: a mistake must not burn a secret.
-	if wrapping && !x.consumes() {
+	if wrapping && !x.consumes() && !x.request.help {
 		if err := x.spend(ctx); err != nil {
 			return err
 		}

@@ -116,6 +116,7 @@ func TestWrappingEdgeCases(t *testing.T) {
 			h.do("DELETE", "sys/wrapping/unwrap", token, nil).fails(405, wrap1("unsupported operation"))
 			h.do("POST", "sys/wrapping/unwrap", token, "{not json").is(400)
 			h.do("GET", "sys/wrapping/unwrap?help=1", token, nil).is(200)
+			h.do("GET", "sys/mounts?help=1", token, nil).is(200)
 			h.do("POST", "sys/wrapping/unwrap", token, m{"token": "junk"}).fails(400, noWrapping)
 			h.unwrapped(token).is(200).has(1, "data", "a")
 		}},
