@@ -10,6 +10,9 @@ import (
 
 // Encrypted shows raw with every value sealed under ring and bound to its key. Keys, their
 // order, positions and the feed of changes pass through; the seal's own records are hidden.
+// An empty value says nothing that its key does not, and passes through as well: index entries
+// are many, and sealing one would cost more than writing it. Who can write to the raw store can
+// so make entries, and empty a value; a record is never empty, and an emptied one malformed.
 // A value that does not open gives an error that wraps ErrUndecryptable; everything fails
 // with ErrSealed once the ring's keys are gone.
 func Encrypted(raw store.Store, ring *Keyring) store.Store {
@@ -102,6 +105,10 @@ func (r reader) Get(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(sealed) == 0 {
+		_, err := r.ring.load()
+		return sealed, err
+	}
 	return r.ring.openOwned(key, sealed)
 }
 
@@ -119,7 +126,7 @@ func (r reader) Scan(whole store.Range, fn func(key, value []byte) (bool, error)
 			var value []byte
 			if !whole.KeysOnly {
 				var err error
-				if value, err = r.ring.open(buffer[:0], key, sealed); err != nil {
+				if value, err = r.value(buffer[:0], key, sealed); err != nil {
 					return false, err
 				}
 				buffer = value
@@ -135,6 +142,18 @@ func (r reader) Scan(whole store.Range, fn func(key, value []byte) (bool, error)
 	return nil
 }
 
+// value appends what sealed holds to dst.
+func (r reader) value(dst, key, sealed []byte) ([]byte, error) {
+	if len(sealed) > 0 {
+		return r.ring.open(dst, key, sealed)
+	}
+	if dst == nil {
+		dst = []byte{} // nil is for scans of keys alone
+	}
+	_, err := r.ring.load()
+	return dst, err
+}
+
 func (r reader) Position() uint64 { return r.raw.Position() }
 
 // tx encrypts what goes into one transaction. Like every store.Tx it serves one goroutine.
@@ -148,6 +167,12 @@ type tx struct {
 func (t *tx) Put(key, value []byte) error {
 	if isReserved(key) {
 		return fmt.Errorf("%w: %q", ErrReserved, key)
+	}
+	if len(value) == 0 {
+		if _, err := t.ring.load(); err != nil {
+			return err
+		}
+		return t.raw.Put(key, nil)
 	}
 	sealed, err := t.ring.seal(t.buffer[:0], key, value)
 	if err != nil {

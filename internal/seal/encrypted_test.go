@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"jeton/internal/record"
 	"jeton/internal/store"
 	"jeton/internal/store/embedded"
 	"jeton/internal/store/storetest"
@@ -140,12 +141,66 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 			spoil(t, string(b))
 		}
 	}
-	for n := range whole {
-		spoil(t, whole[:n])
+	for n := range len(whole) - 1 {
+		spoil(t, whole[:n+1]) // cut to nothing: TestEmptyValues
 	}
 	spoil(t, whole+"\x00")
 	put(t, raw, "token/abc", whole)
 	wantValue(t, enc, "token/abc", "canary")
+}
+
+// An empty value is stored as it is, counts as no encryption, and reads back empty; a record
+// that was cut to nothing is as malformed as any other; and a sealed store gives not even this.
+func TestEmptyValues(t *testing.T) {
+	raw, enc, ring := fresh(t)
+	before, err := ring.Status()
+	must(t, err)
+	put(t, enc, "entry", "")
+	after, err := ring.Status()
+	must(t, err)
+	if stored, err := get(raw, "entry"); err != nil || stored != "" || after.Encryptions != before.Encryptions {
+		t.Fatalf("stored as %q, %v, after %d encryptions", stored, err, after.Encryptions-before.Encryptions)
+	}
+	put(t, enc, "other", "x") // a value before and after an empty one in a scan
+	put(t, enc, "a", "y")
+	ctx := context.Background()
+	must(t, enc.View(ctx, func(r store.Reader) error {
+		value, err := r.Get([]byte("entry"))
+		if err != nil || value == nil || len(value) != 0 {
+			t.Errorf("read as %v, %v", value, err)
+		}
+		var got []string
+		err = r.Scan(store.Range{}, func(_, value []byte) (bool, error) {
+			if value == nil {
+				t.Error("a scan gives nil for a value")
+			}
+			got = append(got, string(value))
+			return true, nil
+		})
+		if all := strings.Join(got, ","); all != "y,,x" {
+			t.Errorf("a scan gives %q", all)
+		}
+		return err
+	}))
+
+	type thing struct {
+		Name string `cbor:"1,keyasint"`
+	}
+	must(t, enc.Update(ctx, func(tx store.Tx) error { return record.Put(tx, []byte("thing"), &thing{"a"}) }))
+	put(t, raw, "thing", "")
+	wantErr(t, enc.View(ctx, func(r store.Reader) error {
+		_, err := record.Get[thing](r, []byte("thing"))
+		return err
+	}), record.ErrMalformed)
+
+	must(t, enc.View(ctx, func(r store.Reader) error {
+		ring.current.Store(nil) // sealed while a reader is at work
+		if _, err := r.Get([]byte("entry")); !errors.Is(err, ErrSealed) {
+			t.Errorf("sealed: %v", err)
+		}
+		wantErr(t, r.Scan(store.Range{}, func(_, _ []byte) (bool, error) { return true, nil }), ErrSealed)
+		return nil
+	}))
 }
 
 func TestAMovedCiphertextDoesNotOpen(t *testing.T) {
@@ -214,7 +269,7 @@ func TestCountsAreStoredByTheStep(t *testing.T) {
 	for range 3 {
 		must(t, u.Store.Update(f.ctx, func(tx store.Tx) error {
 			for range countStep / 2 {
-				if err := tx.Put([]byte("a"), nil); err != nil {
+				if err := tx.Put([]byte("a"), []byte("x")); err != nil {
 					return err
 				}
 			}
@@ -223,7 +278,7 @@ func TestCountsAreStoredByTheStep(t *testing.T) {
 	}
 	stored, err := get(f.store, "seal/counts")
 	must(t, err)
-	put(t, u.Store, "a", "")
+	put(t, u.Store, "a", "x")
 	if again, err := get(f.store, "seal/counts"); err != nil || again != stored {
 		t.Fatalf("stored again before the next step is reached (%v)", err)
 	}
