@@ -131,7 +131,9 @@ func (b *bench) run() (results []result, err error) {
 		judge(op, base, &r)
 		results = append(results, r)
 	}
-	return results, nil
+	resident, err := b.server.resident()
+	fmt.Printf("server resident after the run: %d MB\n", resident>>20)
+	return results, err
 }
 
 // judge sets a row against the bare server and the peer.
