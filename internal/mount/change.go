@@ -48,6 +48,11 @@ func Load(ctx context.Context, c Config) (*Table, error) {
 			continue
 		}
 		m, err := t.bringForward(ctx, e)
+		if err != nil && !t.fixed(e.Type) {
+			// One mount must not keep the others from serving: it answers with its error.
+			t.log.Error("a mount could not be opened; it answers with an error until the server is unsealed again", "mount", e.Path, "error", err)
+			m, err = t.around(e, broken{}, backend.NewTable(broken{}.Routes()), &gate{}), nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("mount: open %s: %w", e.Path, err)
 		}
@@ -69,6 +74,12 @@ func Load(ctx context.Context, c Config) (*Table, error) {
 		}
 	}
 	return t, nil
+}
+
+// fixed says whether the server cannot do without mounts of a kind.
+func (t *Table) fixed(kind string) bool {
+	k := t.kinds[kind]
+	return k != nil && k.Fixed
 }
 
 func (t *Table) entries(ctx context.Context) (entries []Entry, err error) {
@@ -239,20 +250,22 @@ func (t *Table) Move(ctx context.Context, from, to string) error {
 	case t.conflict(to) != "" && t.conflict(to) != from:
 		return backend.Invalidf("path already in use at %q", t.conflict(to))
 	}
-	if err := t.revoke.RevokeMount(ctx, from); err != nil {
-		return err
-	}
+	// No call may be under way when its tokens are revoked: one that logs in would leave a
+	// token under the old path.
+	t.publish(func(p map[string]*Mounted) { delete(p, from) })
+	m.shut()
 	e := m.Entry
-	e.Path = to
-	if err := t.save(ctx, &e); err != nil {
-		return err
+	err := t.revoke.RevokeMount(ctx, from)
+	if err == nil {
+		e.Path = to
+		err = t.save(ctx, &e)
 	}
-	moved := t.around(e, m.Backend, m.Routes, m.gate)
-	t.publish(func(p map[string]*Mounted) {
-		delete(p, from)
-		p[to] = moved
-	})
-	return nil
+	if err != nil {
+		e.Path = from
+	}
+	moved := t.around(e, m.Backend, m.Routes, &gate{})
+	t.publish(func(p map[string]*Mounted) { p[e.Path] = moved })
+	return err
 }
 
 // Tune changes a mount's entry. change sees a copy; its error changes nothing. A kv mount
@@ -297,10 +310,11 @@ func (t *Table) upgrade(ctx context.Context, m *Mounted, e Entry) error {
 	}
 	fresh, err := t.bringForward(ctx, e)
 	if err != nil {
-		return err
+		// The path stays taken, and the next start goes on with the upgrade.
+		fresh = t.around(e, broken{}, backend.NewTable(broken{}.Routes()), &gate{})
 	}
 	t.publish(func(p map[string]*Mounted) { p[e.Path] = fresh })
-	return nil
+	return err
 }
 
 // bringForward opens a mount, after the upgrade that it is in the middle of, if it is in one.
