@@ -91,6 +91,11 @@ func NewKeeper(raw store.Store, c clock.Clock, wrapper Wrapper, log *slog.Logger
 	k := &Keeper{raw: raw, clock: c, wrapper: wrapper, log: log}
 	k.unsealing.resets = newBucket(c)
 	k.unwatch = raw.Subscribe(func(c store.Commit) {
+		if len(c.Ranges) > 0 {
+			// Rare: the end of a mount, or a whole store that was exchanged for a snapshot's.
+			k.generation.Add(1)
+			return
+		}
 		for _, key := range c.Keys {
 			if isReserved(key) {
 				k.generation.Add(1)

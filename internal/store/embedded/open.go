@@ -124,12 +124,15 @@ func (s *Store) open(path string, cacheBytes int64) (err error) {
 		}
 		return fmt.Errorf("lock: %w", err)
 	}
-	s.lock = lock
+	s.lock, s.dir = lock, path
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, lock.Close())
 		}
 	}()
+	if err := s.removeStaged(path); err != nil {
+		return err
+	}
 	opts := s.engineOptions(cacheBytes)
 	opts.Lock = lock
 	if s.db, err = pebble.Open(path, opts); err != nil {

@@ -59,6 +59,7 @@ type Store struct {
 	db     *pebble.DB
 	disk   *failStop
 	lock   io.Closer // of the data directory
+	dir    string    // the data directory
 	logger *slog.Logger
 
 	// life counts the calls in flight, so that Close can wait for them.
@@ -83,6 +84,9 @@ type Store struct {
 		sync.Mutex
 		current *state // nil when the last commit is newer
 	}
+
+	// staging says that a new content is being written; see replace.go.
+	staging atomic.Bool
 
 	// wedged says that Pebble panicked in the middle of a commit and may hold locks of its own.
 	wedged atomic.Bool
