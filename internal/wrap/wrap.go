@@ -4,10 +4,12 @@ package wrap
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"jeton/internal/backend"
 	"jeton/internal/clock"
@@ -61,6 +63,8 @@ type responseObject struct {
 	Response    string `json:"response"`
 	Status      int    `json:"status,omitempty"`
 	ContentType string `json:"content_type,omitempty"`
+	// Encoded says that Response is base64: a body that is no text would not survive in JSON.
+	Encoded bool `json:"encoded,omitempty"`
 }
 
 // infoObject is the second. Seconds and Path let rewrap begin again with the original values.
@@ -108,7 +112,11 @@ func (s *Store) wrap(ctx context.Context, ttl time.Duration, path, accessor stri
 }
 
 func (s *Store) fill(tx store.Tx, id backend.TokenID, answer Answer, info infoObject) error {
-	response, err := json.Marshal(responseObject{Response: string(answer.Body), Status: answer.Status, ContentType: answer.ContentType})
+	object := responseObject{Response: string(answer.Body), Status: answer.Status, ContentType: answer.ContentType}
+	if !utf8.Valid(answer.Body) {
+		object.Response, object.Encoded = base64.StdEncoding.EncodeToString(answer.Body), true
+	}
+	response, err := json.Marshal(object)
 	if err != nil {
 		return err
 	}
@@ -196,7 +204,13 @@ func (s *Store) take(tx store.Tx, t *token.Token, text string) (*Answer, error) 
 	if err := s.rememberUse(tx, text, t.Expires()); err != nil {
 		return nil, err
 	}
-	return &Answer{Status: response.Status, ContentType: response.ContentType, Body: []byte(response.Response)}, nil
+	answer := &Answer{Status: response.Status, ContentType: response.ContentType, Body: []byte(response.Response)}
+	if response.Encoded {
+		if answer.Body, err = base64.StdEncoding.DecodeString(response.Response); err != nil {
+			return nil, fmt.Errorf("wrap: the body of an answer: %w", err)
+		}
+	}
+	return answer, nil
 }
 
 // Rewrap moves the answer that text stands for to a new wrapping token with the original

@@ -1,6 +1,7 @@
 package wrap
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -302,5 +303,19 @@ func TestFaults(t *testing.T) {
 				p.check()
 			})
 		})
+	}
+}
+
+// A body that is no text (a certificate in DER, say) comes back byte for byte.
+func TestBodyThatIsNoText(t *testing.T) {
+	p := newParcel(t)
+	body := []byte{0x30, 0xff, 0xfe, 0x00, 0x80}
+	info, err := p.Wrap(p.ctx, time.Minute, "pki/ca", Answer{Status: 200, ContentType: "application/pkix-cert", Body: body}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := p.Open(p.ctx, info.Token)
+	if err != nil || !bytes.Equal(answer.Body, body) || answer.ContentType != "application/pkix-cert" {
+		t.Errorf("got %x, %v", answer, err)
 	}
 }
