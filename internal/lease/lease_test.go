@@ -2,10 +2,8 @@ package lease
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -168,6 +166,107 @@ func TestRevokedOnce(t *testing.T) {
 	r.empty()
 }
 
+// Who deals with a lease is alone with it: somebody whose time is up meanwhile asks nothing.
+func TestAlone(t *testing.T) {
+	r := newRoom(t)
+	id, name := r.issue("ro", r.token())
+	unlock, err := r.busy.lock(r.ctx, id)
+	r.ok(err)
+	late, cancel := context.WithCancel(r.ctx)
+	cancel()
+	for _, how := range []insistence{asked, forced, swept} {
+		if err := r.settle(late, id, how); !errors.Is(err, context.Canceled) {
+			t.Fatalf("error %v", err)
+		}
+	}
+	if _, err := r.Renew(late, id, 0); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v", err)
+	}
+	if r.outside.Asked() != 0 || r.outside.Renewed(name) != 0 {
+		t.Fatal("the engine was asked")
+	}
+	unlock()
+	r.ok(r.Revoke(r.ctx, id))
+	r.gone(id, name)
+}
+
+// The sweeper comes to a lease that was renewed since it looked.
+func TestSweptOnlyWhenDue(t *testing.T) {
+	r := newRoom(t)
+	id, name := r.issue("ro", r.token())
+	r.ok(r.settle(r.ctx, id, swept))
+	if r.lookup(id) == nil || r.outside.Revoked(name) != 0 {
+		t.Fatal("a living lease was swept")
+	}
+}
+
+// A client that has gone leaves neither a secret without a lease nor one that was taken back
+// and is still on record.
+func TestClientGone(t *testing.T) {
+	r := newRoom(t)
+	gone, cancel := context.WithCancel(r.ctx)
+	cancel()
+	f, name := r.fresh("ro", r.token())
+	out, err := r.Register(gone, f)
+	r.ok(err)
+	if r.lookup(out.ID) == nil {
+		t.Fatal("no lease")
+	}
+	f, lastName := r.fresh("ro", f.Holder)
+	f.LastUse = true
+	if _, err := r.Register(gone, f); err != errLastUse || r.outside.Revoked(lastName) != 1 {
+		t.Fatalf("error %v, taken back %d times", err, r.outside.Revoked(lastName))
+	}
+	leaving, leave := context.WithCancel(r.ctx)
+	r.outside.FailRevoke(func(context.Context, string) error { leave(); return nil })
+	r.ok(r.Revoke(leaving, out.ID))
+	r.gone(out.ID, name)
+	r.empty()
+}
+
+// What an ended lease shows while its secret is still out. Contract: leases §3.1.
+func TestEndedShows(t *testing.T) {
+	r := newRoom(t)
+	r.outside.FailRevoke(away)
+	holder := r.token()
+	id, _ := r.issue("ro", holder)
+	r.clock.Add(time.Minute)
+	r.dies(holder)
+	r.clock.Add(2 * time.Second)
+	l := r.lookup(id)
+	if !l.ExpireTime().Equal(epoch.Add(time.Minute)) || l.TTL(r.clock.Now()) != -2*time.Second || l.Path() != "db/creds/ro" || !l.RenewTime().IsZero() {
+		t.Fatalf("%+v", l)
+	}
+	f, _ := r.fresh("ro", holder)
+	_, err := r.Register(r.ctx, f)
+	if backend.KindOf(err) != backend.BadToken {
+		t.Fatalf("error %v", err)
+	}
+	for _, id := range []string{id, r.only(id)} {
+		want := HolderDied
+		if id != l.ID {
+			want = NotDelivered
+		}
+		if got := r.lookup(id).End; got == nil || got.Cause != want {
+			t.Fatalf("ended %+v, want %s", got, want)
+		}
+	}
+}
+
+// only is the one lease of db/creds/ro besides other.
+func (r *room) only(other string) string {
+	r.t.Helper()
+	names, err := r.List(r.ctx, "db/creds/ro/")
+	r.ok(err)
+	for _, n := range names {
+		if id := "db/creds/ro/" + n; id != other && len(names) == 2 {
+			return id
+		}
+	}
+	r.t.Fatalf("leases %q", names)
+	return ""
+}
+
 // Contract: leases §4.1.
 func TestBackoff(t *testing.T) {
 	r := newRoom(t)
@@ -207,6 +306,9 @@ func TestBackoff(t *testing.T) {
 	}
 	// A person who asks does not use up attempts, nor does a success leave anything behind.
 	r.fails(r.Revoke(r.ctx, id), backend.Invalid, "the database is away")
+	if got := r.lookup(id).End.Attempts; got != 7 {
+		t.Fatalf("a person's attempt was counted: %d", got)
+	}
 	r.outside.FailRevoke(nil)
 	r.ok(r.Revoke(r.ctx, id))
 	r.empty()
@@ -276,274 +378,5 @@ func TestClosedStartsNothing(t *testing.T) {
 	}
 	if r.outside.Revoked(name) != 0 {
 		t.Fatal("revoked after the end")
-	}
-}
-
-// The bounds of more mounts than lanes: all of them get their turn.
-func TestMoreMountsThanLanes(t *testing.T) {
-	r := newRoom(t)
-	holder := r.token()
-	const mounts = maxLanes + 10
-	for i := range mounts {
-		accessor := fmt.Sprintf("leasing_%d", i)
-		r.engines.set(backend.Mount{Path: accessor + "/", Accessor: accessor, DefaultTTL: time.Minute, MaxTTL: time.Hour})
-		f, _ := r.fresh("ro", holder)
-		f.Path, f.Mount = accessor+"/creds/ro", r.engines.mount(accessor)
-		_, err := r.Register(r.ctx, f)
-		r.ok(err)
-	}
-	// All hang but one, the last in order.
-	last := r.lastName()
-	release := make(chan struct{})
-	r.outside.FailRevoke(func(ctx context.Context, name string) error {
-		if name != last {
-			<-release
-			return away(ctx, name)
-		}
-		return nil
-	})
-	r.clock.Add(time.Minute)
-	n, err := r.Sweep(r.ctx)
-	r.ok(err)
-	if n != maxLanes {
-		t.Fatalf("%d lanes, want %d", n, maxLanes)
-	}
-	close(release)
-	r.Wait()
-	_, err = r.Sweep(r.ctx)
-	r.ok(err)
-	r.Wait()
-	if r.outside.Revoked(last) != 1 {
-		t.Fatal("the last mount had no turn")
-	}
-	r.outside.FailRevoke(nil)
-	r.clock.Add(time.Minute)
-	r.sweepAll()
-	r.empty()
-}
-
-func (r *room) lastName() string { return fmt.Sprintf("ro-%d", r.outside.Issued()) }
-
-// counting is a store that remembers the most that one transaction did.
-type counting struct {
-	store.Store
-	mu           sync.Mutex
-	most, writes int // guarded by mu
-}
-
-func (c *counting) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return c.Store.Update(ctx, func(tx store.Tx) error {
-		counted := &countingTx{Tx: tx}
-		err := fn(counted)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.most = max(c.most, counted.n)
-		c.writes += counted.n
-		return err
-	})
-}
-
-type countingTx struct {
-	store.Tx
-	n int
-}
-
-func (t *countingTx) Put(k, v []byte) error { t.n++; return t.Tx.Put(k, v) }
-func (t *countingTx) Delete(k []byte) error { t.n++; return t.Tx.Delete(k) }
-
-// 10,000 leases that are due are swept in bounded steps, each secret taken back once.
-func TestTenThousandDue(t *testing.T) {
-	c := &counting{Store: memory(t)}
-	r := roomOver(t, c)
-	t.Cleanup(r.Store.Close)
-	r.outside.SetRole("ro", leasetest.Role{TTL: time.Minute})
-	holder := r.token()
-	const leases = 10_000
-	r.ok(r.raw.Update(r.ctx, func(tx store.Tx) error {
-		for i := range leases {
-			secret, _ := r.outside.Issue("ro")
-			l := &Lease{ID: fmt.Sprintf("db/creds/ro/%024d", i), Holder: holder, Mount: "leasing_1", State: secret.State,
-				Issued: epoch.UnixNano(), Expires: epoch.Add(time.Minute).UnixNano(), LastTTL: 60}
-			if err := put(r.area.Within(tx), nil, l); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-	c.most = 0
-	r.clock.Add(time.Minute)
-	r.sweepAll()
-	if n := r.outside.Valid(); n != 0 || r.outside.Asked() != leases {
-		t.Fatalf("%d secrets are still valid, the engine was asked %d times", n, r.outside.Asked())
-	}
-	if c.most > 8 {
-		t.Fatalf("a transaction of the sweeper wrote %d keys", c.most)
-	}
-	r.empty()
-}
-
-// Ending many at once is done in bounded steps too.
-func TestEndPrefixBounded(t *testing.T) {
-	c := &counting{Store: memory(t)}
-	r := roomOver(t, c)
-	t.Cleanup(r.Store.Close)
-	holder := r.token()
-	for range 5 * batch {
-		r.issue("ro", holder)
-	}
-	neighbour, _ := r.issue("rodeo", holder)
-	c.most = 0
-	n, err := r.EndPrefix(r.ctx, "db/creds/ro/")
-	r.ok(err)
-	if n != 5*batch || c.most > 4*batch {
-		t.Fatalf("ended %d, at most %d writes at once", n, c.most)
-	}
-	if r.lookup(neighbour).End != nil {
-		t.Fatal("a neighbour was ended")
-	}
-	r.sweepAll()
-	if r.outside.Valid() != 1 {
-		t.Fatalf("%d secrets are valid, want 1", r.outside.Valid())
-	}
-}
-
-// A record that cannot be read stops neither the sweeper nor the end of a token, and a person
-// can get rid of it.
-func TestUnreadable(t *testing.T) {
-	g := &garbling{Store: memory(t)}
-	r := roomOver(t, g)
-	t.Cleanup(r.Store.Close)
-	r.outside.SetRole("ro", leasetest.Role{TTL: time.Minute})
-	holder := r.token()
-	bad, _ := r.issue("ro", holder)
-	good, goodName := r.issue("ro", holder)
-	g.garble(append([]byte("lease/"), recordOf(bad)...))
-	r.clock.Add(time.Minute)
-	r.sweepAll()
-	r.gone(good, goodName)
-	ids, err := r.Quarantined(r.ctx)
-	r.ok(err)
-	if len(ids) != 1 || ids[0] != bad {
-		t.Fatalf("set aside: %q", ids)
-	}
-	if len(r.problems()) == 0 {
-		t.Fatal("check says nothing of it")
-	}
-	r.dies(holder)
-	r.ok(r.RevokeForce(r.ctx, "db/"))
-	r.empty()
-}
-
-// What is stored stays readable: the bytes of a record with every field.
-func TestStoredForm(t *testing.T) {
-	l := &Lease{Holder: backend.TokenID{1, 2, 3}, Bound: 1e18, Mount: "leasing_1", State: []byte("state"), Renewable: true,
-		Issued: 5, Expires: 7, Renewed: 6, LastTTL: 60, MaxTTL: 3600,
-		End: &End{Cause: Revoked, At: 7, Next: 8, Attempts: 6, Error: "away", Irrevocable: true}}
-	got, err := record.Encode(l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = "01ab01500102030000000000" + "0000000000000000021b0de0b6b3a764000003696c656173696e675f310445737461746505f5" +
-		"06050707080609183c0a190e100ba601677265766f6b656402070308040605646177617906f5"
-	if hex.EncodeToString(got) != want {
-		t.Fatalf("stored form\n%x, want\n%s", got, want)
-	}
-	back := new(Lease)
-	if err := record.Decode(got, back); err != nil || back.Mount != l.Mount || *back.End != *l.End || back.Holder != l.Holder {
-		t.Fatalf("read back %+v, %v", back, err)
-	}
-}
-
-// Check finds what is wrong. Each row breaks one thing.
-func TestCheck(t *testing.T) {
-	at := func(l *Lease, kind byte) []byte {
-		for _, k := range l.entries() {
-			if k[0] == kind {
-				return k
-			}
-		}
-		return nil
-	}
-	rows := []struct {
-		name  string
-		what  string
-		wreck func(tx store.Tx, l *Lease) error
-	}{
-		{"nothing", "", func(store.Tx, *Lease) error { return nil }},
-		{"no due entry", "a lease without one of its entries", func(tx store.Tx, l *Lease) error { return tx.Delete(at(l, dueKey)) }},
-		{"no holder entry", "a lease without one of its entries", func(tx store.Tx, l *Lease) error { return tx.Delete(at(l, holderKey)) }},
-		{"no record", "an entry without a lease", func(tx store.Tx, l *Lease) error { return tx.Delete(recordOf(l.ID)) }},
-		{"a second due entry", "an entry that its lease does not have", func(tx store.Tx, l *Lease) error {
-			return tx.Put(dueEntry(l.Mount, l.Expires+1, l.ID), nil)
-		}},
-		{"an irrevocable entry", "an entry that its lease does not have", func(tx store.Tx, l *Lease) error {
-			return tx.Put(irrevocableEntry(l.Expires, l.ID), nil)
-		}},
-		{"a tally of nothing", "a tally that is wrong", func(tx store.Tx, l *Lease) error {
-			return record.Put(tx, tallyOf(l.Mount), &tally{Count: 1})
-		}},
-		{"no tally", "irrevocable leases that no tally counts", func(tx store.Tx, l *Lease) error {
-			bad := l.ended(Expired, epoch.UnixNano())
-			bad.End.Irrevocable = true
-			if err := put(tx, l, bad); err != nil {
-				return err
-			}
-			return tx.Delete(tallyOf(l.Mount))
-		}},
-		{"without end", "a lease without end", func(tx store.Tx, l *Lease) error {
-			bad := *l
-			bad.Expires = 0
-			return put(tx, l, &bad)
-		}},
-		{"held by nobody", "a lease that nobody holds", func(tx store.Tx, l *Lease) error {
-			bad := *l
-			bad.Holder = backend.TokenID{}
-			return put(tx, l, &bad)
-		}},
-		{"longer than its batch token", "a lease that outlives its batch token", func(tx store.Tx, l *Lease) error {
-			bad := *l
-			bad.Bound = l.Expires - 1
-			return put(tx, l, &bad)
-		}},
-		{"long overdue", "a lease that the sweeper has forgotten", func(tx store.Tx, l *Lease) error {
-			return put(tx, l, l.ended(Revoked, epoch.Add(-2*time.Hour).UnixNano()))
-		}},
-		{"no CBOR", "a lease that cannot be read", func(tx store.Tx, l *Lease) error { return tx.Put(recordOf(l.ID), []byte("x")) }},
-		{"a foreign key", "a key of no known kind", func(tx store.Tx, _ *Lease) error { return tx.Put([]byte("y"), nil) }},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			r := roomOver(t, memory(t))
-			id, _ := r.issue("ro", r.token())
-			r.ok(r.area.Update(r.ctx, func(tx store.Tx) error {
-				l, err := load(tx, id)
-				if err != nil {
-					return err
-				}
-				return row.wreck(tx, l)
-			}))
-			found := r.problems()
-			if row.what == "" {
-				if len(found) != 0 {
-					t.Fatalf("found %v", found)
-				}
-				return
-			}
-			for _, p := range found {
-				if strings.HasPrefix(p.String(), row.what) {
-					return
-				}
-			}
-			t.Fatalf("found %v, want %q", found, row.what)
-		})
-	}
-}
-
-func TestClip(t *testing.T) {
-	for _, text := range []string{"", "short", strings.Repeat("x", 240), strings.Repeat("x", 241), strings.Repeat("ä", 500), "x" + strings.Repeat("ä", 500)} {
-		got := clip(text)
-		if len(got) > maxError || !strings.HasPrefix(text, got) || strings.ToValidUTF8(got, "") != got || (len(text) > maxError && len(got) < maxError-3) {
-			t.Errorf("clip of %d bytes has %d", len(text), len(got))
-		}
 	}
 }

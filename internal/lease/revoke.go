@@ -52,7 +52,8 @@ func (s *Store) Release(tx store.Tx, holder backend.TokenID, limit int) (more bo
 	return more, nil
 }
 
-// End ends the lease of id and leaves the rest to the sweeper. An unknown lease is no error.
+// End ends the lease of id and leaves the rest to the sweeper, which asks the engine now: also
+// where it has failed before. An unknown lease is no error.
 func (s *Store) End(ctx context.Context, id string) error {
 	defer s.Nudge()
 	return s.end(ctx, id)
@@ -61,11 +62,23 @@ func (s *Store) End(ctx context.Context, id string) error {
 func (s *Store) end(ctx context.Context, id string) error {
 	return s.area.Update(ctx, func(tx store.Tx) error {
 		l, err := load(tx, id)
-		if l == nil || err != nil || l.End != nil {
+		if l == nil || err != nil {
 			return err
 		}
-		return put(tx, l, l.ended(Revoked, s.clock.Now().UnixNano()))
+		return put(tx, l, l.endedNow(s.clock.Now().UnixNano()))
 	})
+}
+
+// endedNow is the lease after a request to revoke it. One that has ended already is not put off
+// any longer.
+func (l *Lease) endedNow(now int64) *Lease {
+	if l.End == nil {
+		return l.ended(Revoked, now)
+	}
+	c, end := *l, *l.End
+	end.Next = min(end.Next, now)
+	c.End = &end
+	return &c
 }
 
 // Revoke ends the lease of id and has its engine take the secret back before it returns. When
@@ -84,36 +97,30 @@ func (s *Store) Revoke(ctx context.Context, id string) error {
 }
 
 // EndPrefix ends every lease whose id begins with prefix, in bounded steps, and returns how
-// many there are. The sweeper does the rest.
+// many there are. The sweeper does the rest; leases that have ended already wait as before.
 func (s *Store) EndPrefix(ctx context.Context, prefix string) (count int, err error) {
 	defer s.Nudge()
-	return s.endPrefix(ctx, prefix)
+	return s.endPrefix(ctx, prefix, false)
 }
 
-func (s *Store) endPrefix(ctx context.Context, prefix string) (count int, err error) {
+// QueuePrefix is End for every lease whose id begins with prefix.
+func (s *Store) QueuePrefix(ctx context.Context, prefix string) error {
+	defer s.Nudge()
+	_, err := s.endPrefix(ctx, prefix, true)
+	return err
+}
+
+// endPrefix ends leases a batch at a time. With again those that have ended already are due now.
+func (s *Store) endPrefix(ctx context.Context, prefix string, again bool) (count int, err error) {
 	from := store.PrefixRange(recordOf(prefix))
 	from.Limit = batch
 	for {
 		var ids []string
-		err := s.area.Update(ctx, func(tx store.Tx) error {
-			now := s.clock.Now().UnixNano()
+		err := s.area.Update(ctx, func(tx store.Tx) (err error) {
 			if ids, err = idsIn(tx, from, recordHead); err != nil {
 				return err
 			}
-			for _, id := range ids {
-				l, err := load(tx, id)
-				if s.cannotRead(err) {
-					s.log.Error("a lease cannot be read and is passed over", "lease", id)
-					continue
-				}
-				if err == nil && l.End == nil {
-					err = put(tx, l, l.ended(Revoked, now))
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			return s.endAll(tx, ids, again)
 		})
 		if err != nil || len(ids) == 0 {
 			return count, err
@@ -123,11 +130,29 @@ func (s *Store) endPrefix(ctx context.Context, prefix string) (count int, err er
 	}
 }
 
+func (s *Store) endAll(tx store.Tx, ids []string, again bool) error {
+	now := s.clock.Now().UnixNano()
+	for _, id := range ids {
+		l, err := load(tx, id)
+		if s.cannotRead(err) {
+			s.log.Error("a lease cannot be read and is passed over", "lease", id)
+			continue
+		}
+		if err == nil && (l.End == nil || again) {
+			err = put(tx, l, l.endedNow(now))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // RevokePrefix ends every lease whose id begins with prefix, and has the engines take the
 // secrets back until one of them fails. All of them are ended by then, and the sweeper goes
 // on: also when ctx ends half-way. Contract: leases §3.5.
 func (s *Store) RevokePrefix(ctx context.Context, prefix string) error {
-	total, err := s.endPrefix(ctx, prefix)
+	total, err := s.endPrefix(ctx, prefix, false)
 	if err != nil {
 		return err
 	}
@@ -152,7 +177,7 @@ func (s *Store) RevokePrefix(ctx context.Context, prefix string) error {
 // and the leases are dropped. Secrets that an engine did not take back stay valid wherever
 // they are. Contract: leases §3.5.
 func (s *Store) RevokeForce(ctx context.Context, prefix string) error {
-	if _, err := s.endPrefix(ctx, prefix); err != nil {
+	if _, err := s.endPrefix(ctx, prefix, false); err != nil {
 		return err
 	}
 	return s.below(ctx, prefix, func(ids []string) error {

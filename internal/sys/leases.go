@@ -229,8 +229,7 @@ func (s *System) revokePrefix(ctx context.Context, c *backend.Call, req *prefixR
 	if waits(req.Sync) {
 		return nil, s.Leases.RevokePrefix(ctx, path+"/")
 	}
-	_, err = s.Leases.EndPrefix(ctx, path+"/")
-	return revokedReply(req.Sync), err
+	return revokedReply(req.Sync), s.Leases.QueuePrefix(ctx, path+"/")
 }
 
 // revokeForce is revokePrefix for engines that are gone: their leases are dropped whatever they say.

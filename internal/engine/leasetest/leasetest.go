@@ -48,7 +48,7 @@ func (w *World) SetRole(name string, r Role) {
 }
 
 // FailRevoke has fn answer every revocation from now on, before anything is taken back; nil
-// lets them succeed. fn may block.
+// lets them succeed, unless their context has ended. fn may block.
 func (w *World) FailRevoke(fn func(ctx context.Context, name string) error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -203,6 +203,9 @@ func (e *Engine) RevokeLease(ctx context.Context, l backend.LeaseCall) error {
 		if err := fail(ctx, name); err != nil {
 			return err
 		}
+	}
+	if err := ctx.Err(); fail == nil && err != nil {
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
