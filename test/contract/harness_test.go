@@ -444,14 +444,6 @@ func (h *house) devices() {
 	h.do("PUT", "sys/audit/rec", h.root, m{"type": "recorder"}).empty()
 }
 
-// within checks a number that the clock's fractions may move by one.
-func within(t *testing.T, what string, got, want, slack int64) {
-	t.Helper()
-	if got < want-slack || got > want {
-		t.Fatalf("%s: %d, want %d or up to %d less", what, got, want, slack)
-	}
-}
-
 // row is one line of the contract.
 type row struct {
 	name string

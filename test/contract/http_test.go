@@ -99,9 +99,9 @@ func TestHTTPEdgeCases(t *testing.T) {
 			h.do("PATCH", "secret/data/a", h.root, m{}, header("Content-Type", ";;")).is(400)
 		}},
 		{"http §10.13 204 has no body, 200 carries warnings", func(t *testing.T, h *house) {
-			a := h.do("PUT", "sys/policies/acl/dev", h.root, m{"policy": ""}).fails(400, "'policy' parameter not supplied or empty")
+			h.do("PUT", "sys/policies/acl/dev", h.root, m{"policy": ""}).fails(400, "'policy' parameter not supplied or empty")
 			h.do("PUT", "sys/policies/acl/dev", h.root, m{"policy": `path "a" { capabilities = ["read"] }`}).empty()
-			a = h.do("PUT", "sys/policies/acl/DEV", h.root, m{"policy": `path "a" { capabilities = ["read"] }`}).is(200)
+			a := h.do("PUT", "sys/policies/acl/DEV", h.root, m{"policy": `path "a" { capabilities = ["read"] }`}).is(200)
 			a.warns("policy name was converted to dev").has(nil, "data")
 		}},
 		{"http §10.14 the envelope byte for byte", envelopeBytes},
