@@ -10,7 +10,6 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/engine/leasetest"
-	"jeton/internal/record"
 	"jeton/internal/store"
 )
 
