@@ -86,11 +86,14 @@ func (s *Store) bound(r store.Reader, t *Token, mount backend.Mount, plan *Plan)
 		if err != nil {
 			return err
 		}
-		if role != nil {
-			period, _ = lesser(period, role.Period)
-			if least, _ := lesser(explicit, role.ExplicitMaxTTL); least != explicit {
-				explicit, explicitBy = least, "role"
-			}
+		if role == nil {
+			// A renewal needs the role: there will be none. Contract: tokens §7.6.
+			plan.LimitedBy, plan.RenewAfter = "role", time.Time{}
+			return nil
+		}
+		period, _ = lesser(period, role.Period)
+		if least, _ := lesser(explicit, role.ExplicitMaxTTL); least != explicit {
+			explicit, explicitBy = least, "role"
 		}
 	}
 	bounds := []struct {
