@@ -25,12 +25,13 @@ func UnservedSettings() []Unserved {
 		{Key: "log_rotate_bytes", Field: "LogFile.RotateBytes"},
 		{Key: "log_rotate_duration", Field: "LogFile.RotateDuration"},
 		{Key: "log_rotate_max_files", Field: "LogFile.RotateMaxFiles"},
-		{Key: "telemetry", Field: "Telemetry.*"},
+		{Key: "telemetry.usage_gauge_period", Field: "Telemetry.UsageGaugePeriod"},
+		{Key: "telemetry.disable_hostname", Field: "Telemetry.DisableHostname"},
+		{Key: "telemetry.enable_hostname_label", Field: "Telemetry.EnableHostnameLabel"},
+		{Key: "telemetry.lease_metrics_epsilon", Field: "Telemetry.LeaseMetricsEpsilon"},
+		{Key: "telemetry.num_lease_metrics_buckets", Field: "Telemetry.NumLeaseMetricsBuckets"},
 		{Key: "user_lockout", Field: "Lockout.*", Protects: true},
 
-		{Key: "listener.telemetry", Field: "Exposure.UnauthenticatedMetrics"},
-		{Key: "listener.profiling", Field: "Exposure.UnauthenticatedPprof"},
-		{Key: "listener.inflight_requests_logging", Field: "Exposure.UnauthenticatedInFlight"},
 		{Key: "listener.role", Field: "Exposure.MetricsOnly", Protects: true},
 
 		// A transit seal is refused as a whole, where seals are made.

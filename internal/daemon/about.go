@@ -11,7 +11,7 @@ import (
 
 // about is what the server's answers say of it beyond what was asked.
 func (d *daemon) about() server.About {
-	a := server.About{APIAddress: d.config.Addresses.API, Dev: d.opts.Dev != nil, RequestLog: &d.requestLog}
+	a := server.About{APIAddress: d.config.Addresses.API, Dev: d.opts.Dev != nil, RequestLog: &d.requestLog, Levels: d.levels}
 	d.requestLog.Set(requestLevel(d.config))
 	if d.config.Features.ResponseHeaderHostname {
 		name, err := os.Hostname()

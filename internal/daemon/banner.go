@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"encoding/base64"
 	"fmt"
 	"runtime"
 	"sort"
@@ -40,6 +41,9 @@ func (d *daemon) banner() {
 	}
 	if !d.opts.CombineLogs {
 		fmt.Fprint(out, "\n==> Vault server started! Log data will stream in below:\n\n")
+	}
+	if d.dev != nil {
+		d.devBanner(base64.StdEncoding.EncodeToString(d.dev.UnsealKey), d.dev.RootToken)
 	}
 }
 

@@ -4,7 +4,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +24,7 @@ import (
 	"jeton/internal/clock"
 	"jeton/internal/config"
 	"jeton/internal/logging"
+	"jeton/internal/metrics"
 	"jeton/internal/mount"
 	"jeton/internal/node"
 	"jeton/internal/seal"
@@ -53,6 +53,8 @@ type daemon struct {
 	levels  *logging.Levels
 	node    *node.Node
 	running []*server.Running
+	// dev is what a development server began with; nil otherwise.
+	dev *node.Dev
 	// requestLog is shared with the listeners.
 	requestLog server.RequestLog
 	// loops are the goroutines that end with the context of run.
@@ -83,7 +85,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, raw.Close())
 	}
-	d.node = node.New(raw, wrapper, clock.NewSteady(time.Now, time.Time{}), d.settings())
+	steady := clock.NewSteady(time.Now, time.Time{})
+	d.node = node.New(raw, wrapper, steady, d.settings(steady))
 	defer func() {
 		cancel()
 		d.loops.Wait()
@@ -92,10 +95,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err := d.listen(); err != nil {
 		return err
 	}
-	d.banner()
 	if err := d.ready(ctx); err != nil {
 		return err
 	}
+	d.banner()
 	if err := d.writePID(); err != nil {
 		return err
 	}
@@ -221,7 +224,7 @@ func (d *daemon) wrapper() (seal.Wrapper, error) {
 	return nil, fmt.Errorf("Error configuring seal %q: this server has no such seal; use shamir or static", c.Type)
 }
 
-func (d *daemon) settings() node.Settings {
+func (d *daemon) settings(steady clock.Clock) node.Settings {
 	c := d.config
 	return node.Settings{
 		Limits:      mount.Limits{DefaultTTL: c.Leases.DefaultTTL, MaxTTL: c.Leases.MaxTTL},
@@ -231,8 +234,21 @@ func (d *daemon) settings() node.Settings {
 		AuditTypes: map[string]audit.Factory{
 			"file": d.fileDevices(), "socket": socket.Factory, "syslog": syslog.Factory,
 		},
-		Process: sys.Process{Config: c.Sanitized(), Levels: d.levels},
+		Process: sys.Process{Config: c.Sanitized(), Levels: d.levels, Metrics: metrics.New(d.measures(), steady)},
 		Log:     d.log,
+	}
+}
+
+// measures are the settings of what is measured: without a stanza there is no form for
+// Prometheus, but in a development server. Contract: config §6.
+func (d *daemon) measures() metrics.Settings {
+	t := d.config.Telemetry
+	if t == nil {
+		return metrics.Settings{Prometheus: d.opts.Dev != nil, Prefix: "vault", MaxGaugeCardinality: 500, ShowByDefault: true}
+	}
+	return metrics.Settings{
+		Prometheus: t.PrometheusRetention > 0, Prefix: t.MetricsPrefix, MaxGaugeCardinality: int(t.MaxGaugeCardinality),
+		ShowByDefault: t.FilterDefault, Filters: t.PrefixFilter,
 	}
 }
 
@@ -334,7 +350,7 @@ func (d *daemon) startDev(ctx context.Context) error {
 			d.log.Warn("the root token could not be written to the home directory", "error", err)
 		}
 	}
-	d.devBanner(base64.StdEncoding.EncodeToString(dev.UnsealKey), dev.RootToken)
+	d.dev = dev
 	return nil
 }
 

@@ -68,7 +68,8 @@ func Load(ctx context.Context, c Config) (*Table, error) {
 	})
 	for i := range c.Kinds {
 		if k := &c.Kinds[i]; k.Fixed && byPath[k.Path] == nil {
-			if err := t.add(ctx, Entry{Path: k.Path, Type: k.Name, Description: k.Description, Local: k.Name == "cubbyhole"}); err != nil {
+			if err := t.add(ctx, Entry{Path: k.Path, Type: k.Name, Description: k.Description, Local: k.Name == "cubbyhole",
+				SealWrap: k.SealWrap, Tuning: Tuning{PassthroughHeaders: k.Passthrough}}); err != nil {
 				return nil, err
 			}
 		}

@@ -38,8 +38,11 @@ type Kind struct {
 	// Versioned kinds take options.version.
 	Versioned bool
 	// Fixed kinds are mounted once, at Path, and cannot be mounted, moved or removed by a client.
-	Fixed       bool
-	Path        string
+	Fixed bool
+	Path  string
+	// Passthrough and SealWrap are what a fixed mount begins with (contract: sys §7).
+	Passthrough []string
+	SealWrap    bool
 	Description string
 	// Upgrade brings the data of a mount from one version to the next; nil when there is none.
 	Upgrade func(ctx context.Context, area *store.Area) error

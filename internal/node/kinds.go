@@ -18,11 +18,11 @@ import (
 // but for those that tests bring along.
 func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 	return append([]mount.Kind{
-		{Name: "system", Class: mount.SecretClass, Fixed: true, Path: "sys/",
+		{Name: "system", Class: mount.SecretClass, Fixed: true, Path: "sys/", Passthrough: []string{"Accept"}, SealWrap: true,
 			Description: "system endpoints used for control, policy and debugging",
 			New:         func(context.Context, backend.Env) (backend.Backend, error) { return sys.New(rooms), nil }},
 		{Name: "cubbyhole", Class: mount.SecretClass, Fixed: true, Path: "cubbyhole/",
-			Description: "per-token private secret storage", New: cubbyhole.New},
+			Description: "per-token private secret storage", New: cubbyhole.New(h.Tokens)},
 		{Name: "token", Class: mount.AuthClass, Fixed: true, Path: "auth/token/",
 			Description: "token based credentials",
 			New: func(context.Context, backend.Env) (backend.Backend, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"jeton/internal/audit"
+	"jeton/internal/metrics"
 )
 
 // ConfigureAudit brings the audit devices that the configuration names in line with it. A
@@ -45,3 +46,6 @@ func (n *Node) rotate(ctx context.Context) {
 		}
 	}
 }
+
+// Metrics is what the edge measures; nil for nothing.
+func (n *Node) Metrics() *metrics.Set { return n.settings.Process.Metrics }

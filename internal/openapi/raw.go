@@ -36,8 +36,6 @@ func RawPaths() []RawPath {
 		{Path: "sys/generate-root/attempt", Summary: "An attempt to make a root token by key shares.", Get: true, Delete: true,
 			Write: []backend.Field{text("otp", "The one-time password that hides the token; drawn if absent.")}},
 		{Path: "sys/generate-root/update", Summary: "Give a key share to the attempt.", Write: share},
-		{Path: "sys/metrics", Summary: "Measurements.", Token: true, Get: true},
-		{Path: "sys/in-flight-req", Summary: "The requests that are being served.", Token: true, Get: true},
 		{Path: "sys/monitor", Summary: "The server's log as it is written.", Token: true, Get: true},
 	}
 	for _, prefix := range []string{"sys/rekey/", "sys/rekey-recovery-key/"} {

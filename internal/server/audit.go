@@ -28,6 +28,7 @@ func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) e
 		entry.Error = requestError(refused)
 	}
 	if err := x.house.Audit.LogRequest(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
+		s.node.Metrics().Count("audit.log_request_failure", nil)
 		return fmt.Errorf("failed to audit request: %w: %w", errUnaudited, err)
 	}
 	return nil
@@ -69,6 +70,7 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 		x.describeAnswer(part)
 	}
 	if err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
+		s.node.Metrics().Count("audit.log_response_failure", nil)
 		return fmt.Errorf("failed to audit response: %w: %w", errUnaudited, err)
 	}
 	return nil

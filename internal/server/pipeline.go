@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"jeton/internal/backend"
@@ -46,6 +47,8 @@ type reply struct {
 	body        []byte
 	// again tells the client to come back shortly.
 	again bool
+	// stream writes the body as it comes, until the client goes away.
+	stream func(ctx context.Context, w http.ResponseWriter)
 }
 
 // serve walks a request through the pipeline. It is the one way to a handler.
@@ -71,6 +74,7 @@ func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 	if err != nil {
 		return s.refuse(x, err)
 	}
+	s.countIssued(x)
 	return x.reply()
 }
 

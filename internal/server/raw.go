@@ -39,6 +39,7 @@ func (s *Server) rawHandlers() map[string]rawHandler {
 	for path, h := range handlers {
 		handlers[path] = s.rootNamespaceOnly(h)
 	}
+	maps.Copy(handlers, s.openMeasures())
 	handlers["sys/seal-status"] = verbs(map[string]rawHandler{http.MethodGet: s.sealStatus})
 	handlers["sys/leader"] = verbs(map[string]rawHandler{http.MethodGet: s.leader})
 	return handlers

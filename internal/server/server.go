@@ -15,6 +15,8 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/config"
+	"jeton/internal/logging"
+	"jeton/internal/metrics"
 	"jeton/internal/node"
 	"jeton/internal/version"
 )
@@ -39,6 +41,8 @@ type About struct {
 	Dev bool
 	// Hostname and NodeID are put into every answer; "" leaves them out.
 	Hostname, NodeID string
+	// Levels are the rooms' log levels, whose lines sys/monitor streams; nil for no such thing.
+	Levels *logging.Levels
 	// RequestLog may be nil.
 	RequestLog *RequestLog
 }
@@ -120,7 +124,11 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 		return s.errorReply(errSealed)
 	}
 	defer leave()
-	return s.serve(ctx, house, req)
+	began := s.node.Clock().Now()
+	defer s.node.Metrics().Begin(req.id, metrics.Flight{Start: began, Remote: req.remote, Path: "/" + req.path, Method: r.Method})()
+	out := s.serve(ctx, house, req)
+	s.node.Metrics().Observe("core.handle_request", nil, s.node.Clock().Now().Sub(began))
+	return out
 }
 
 var errSealed = &backend.Error{Kind: backend.Sealed}
@@ -151,6 +159,10 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, out reply) {
 	s.identify(h)
 	s.operatorHeaders(h, out.status)
 	w.WriteHeader(out.status)
+	if out.stream != nil {
+		out.stream(r.Context(), w)
+		return
+	}
 	if r.Method != http.MethodHead && len(out.body) > 0 {
 		// The client may be gone; there is nobody left to tell.
 		_, _ = w.Write(out.body)

@@ -8,6 +8,7 @@ import (
 	"jeton/internal/backend"
 	"jeton/internal/config"
 	"jeton/internal/logging"
+	"jeton/internal/metrics"
 )
 
 // Process is what sys shows of the process that it runs in.
@@ -16,6 +17,8 @@ type Process struct {
 	Config config.Sanitized
 	// Levels are the rooms' log levels; nil where nobody can change them.
 	Levels *logging.Levels
+	// Metrics is what the edge measures; nil for nothing.
+	Metrics *metrics.Set
 }
 
 // processRoutes are sys §13 and the loggers of sys §18.

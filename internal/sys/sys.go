@@ -54,6 +54,7 @@ func (s *System) Routes() []backend.Route {
 		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.shareRoutes(), s.uiRoutes(),
 		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(), s.toolRoutes(), s.passwordRoutes(), s.historyRoutes(),
 		s.pluginRoutes(), s.hardwareRoutes(), s.counterRoutes(), s.consoleRoutes(), s.lockedUserRoutes(), s.specRoutes(),
+		s.measureRoutes(), s.profileRoutes(),
 		// What is absent comes last: a route above may be a part of it.
 		s.absentRoutes(),
 	)
