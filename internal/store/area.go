@@ -27,6 +27,12 @@ func (a *Area) Update(ctx context.Context, fn func(Tx) error) error {
 	return a.whole.Update(ctx, func(tx Tx) error { return fn(a.Within(tx)) })
 }
 
+// Joint is Update for a room that has to read what another one keeps, in the same transaction:
+// own is the area, whole the whole store.
+func (a *Area) Joint(ctx context.Context, fn func(own, whole Tx) error) error {
+	return a.whole.Update(ctx, func(tx Tx) error { return fn(a.Within(tx), tx) })
+}
+
 // Within shows the area inside tx, a transaction of the whole store, so that rooms with
 // areas of their own can commit together (a login that spends a secret id and stores the
 // token it earned, say).

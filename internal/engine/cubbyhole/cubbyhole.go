@@ -17,11 +17,22 @@ const responsePath = "response"
 // wrappingPolicy is the one policy of a wrapping token. Contract: wrapping §3.
 const wrappingPolicy = "response-wrapping"
 
-type engine struct{ area *store.Area }
+// Holders knows whose tokens are there to hold a cubbyhole.
+type Holders interface {
+	// Stored says whether the token is on record, and not ended, in r, a state of the whole store.
+	Stored(r store.Reader, id backend.TokenID) (bool, error)
+}
 
-// New makes the backend of the cubbyhole mount. It is a backend.Factory.
-func New(_ context.Context, env backend.Env) (backend.Backend, error) {
-	return &engine{area: env.Area}, nil
+type engine struct {
+	area    *store.Area
+	holders Holders
+}
+
+// New makes the factory of the cubbyhole mount's backend.
+func New(holders Holders) backend.Factory {
+	return func(_ context.Context, env backend.Env) (backend.Backend, error) {
+		return &engine{area: env.Area, holders: holders}, nil
+	}
 }
 
 // objectRequest takes whatever object the client sends.
@@ -106,7 +117,18 @@ func (e *engine) write(ctx context.Context, c *backend.Call, req *objectRequest)
 	if err != nil {
 		return nil, err
 	}
-	return nil, e.area.Update(ctx, func(tx store.Tx) error { return Put(tx, id, path, object) })
+	return nil, e.area.Joint(ctx, func(own, whole store.Tx) error {
+		// A token that was revoked since the request was let in has had its cubbyhole erased:
+		// what came after would stay, for whoever is given the same custom id.
+		there, err := e.holders.Stored(whole, id)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return &backend.Error{Kind: backend.BadToken, Text: "invalid token"}
+		}
+		return Put(own, id, path, object)
+	})
 }
 
 func (e *engine) delete(ctx context.Context, c *backend.Call, _ *backend.None) (*backend.None, error) {

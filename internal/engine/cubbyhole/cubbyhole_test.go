@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 
 	"jeton/internal/backend"
@@ -58,7 +59,7 @@ func TestCubbyhole(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := enginetest.Open(t, cubbyhole.New, nil)
+			m := enginetest.Open(t, cubbyhole.New(holders{}), nil)
 			for i, s := range steps {
 				got := m.Do(s.op, s.path, s.body)
 				if got.Status != s.status || got.Error != s.text || (s.data != "" && got.Data != s.data) {
@@ -73,7 +74,7 @@ func TestCubbyhole(t *testing.T) {
 }
 
 func TestCreateIsToldFromUpdate(t *testing.T) {
-	m := enginetest.Open(t, cubbyhole.New, nil)
+	m := enginetest.Open(t, cubbyhole.New(holders{}), nil)
 	for _, want := range []backend.Operation{backend.Create, backend.Update} {
 		if got := m.Do(backend.Update, "a", `{"x":1}`); got.Operation != want {
 			t.Errorf("operation %s, want %s", got.Operation, want)
@@ -83,7 +84,7 @@ func TestCreateIsToldFromUpdate(t *testing.T) {
 
 // Contract: leases §6.4 and secrets §3.
 func TestBatchTokensHaveNone(t *testing.T) {
-	m := enginetest.Open(t, cubbyhole.New, nil)
+	m := enginetest.Open(t, cubbyhole.New(holders{}), nil)
 	m.Caller = &backend.Caller{Batch: true}
 	for _, op := range []backend.Operation{backend.Read, backend.Update, backend.Delete, backend.List} {
 		got := m.Do(op, "a", `{"x":1}`)
@@ -95,7 +96,7 @@ func TestBatchTokensHaveNone(t *testing.T) {
 
 // Contract: leases §7.15; root sees its own only (§6.1).
 func TestTokensAreIsolatedAndErased(t *testing.T) {
-	m := enginetest.Open(t, cubbyhole.New, nil)
+	m := enginetest.Open(t, cubbyhole.New(holders{}), nil)
 	root := token(3)
 	root.Root = true
 	callers := []*backend.Caller{token(1), token(2), root, {ID: backend.TokenID{1, 1}}, {ID: backend.TokenID{15: 0xff}}}
@@ -130,7 +131,7 @@ func TestTokensAreIsolatedAndErased(t *testing.T) {
 func TestWrappedAnswerIsReadWithAWarning(t *testing.T) {
 	const deprecated = "Reading from 'cubbyhole/response' is deprecated. Please use sys/wrapping/unwrap to unwrap responses, " +
 		"as it provides additional security checks and other benefits."
-	m := enginetest.Open(t, cubbyhole.New, nil)
+	m := enginetest.Open(t, cubbyhole.New(holders{}), nil)
 	ctx := context.Background()
 	text := `{"response":"{\"request_id\":\"x\",\"data\":{\"a\":\"<b>\"}}"}`
 	for n := byte(1); n <= 2; n++ {
@@ -153,7 +154,7 @@ func TestWrappedAnswerIsReadWithAWarning(t *testing.T) {
 }
 
 func TestTakeLeavesNothing(t *testing.T) {
-	m := enginetest.Open(t, cubbyhole.New, nil)
+	m := enginetest.Open(t, cubbyhole.New(holders{}), nil)
 	id := backend.TokenID{1}
 	err := m.Area.Update(context.Background(), func(tx store.Tx) error {
 		if object, err := cubbyhole.Take(tx, id, "response"); err != nil || object != nil {
@@ -172,5 +173,25 @@ func TestTakeLeavesNothing(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// holders has every token but those of the list.
+type holders []backend.TokenID
+
+func (h holders) Stored(_ store.Reader, id backend.TokenID) (bool, error) {
+	return !slices.Contains(h, id), nil
+}
+
+// A request that was let in before its token was revoked, and writes after, leaves nothing:
+// the cubbyhole has been erased, and the next holder of the same id must not find it.
+func TestWriteAfterTheEnd(t *testing.T) {
+	m := enginetest.Open(t, cubbyhole.New(holders{{7}}), nil)
+	m.Caller = token(7)
+	if a := m.Do(backend.Update, "a", `{"x":1}`); backend.KindOf(a.Err) != backend.BadToken {
+		t.Errorf("the write answers %v", a.Err)
+	}
+	if a := m.Do(backend.Read, "a", ""); a.Status != gone {
+		t.Errorf("the object is there: %d", a.Status)
 	}
 }
