@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,8 +21,9 @@ import (
 // writes: they must not become a program, a configuration or a login (CVE-2025-6000).
 // docs/decisions/0007 has the reasons.
 type auditFiles struct {
-	// refused are directories in which, at any depth, no audit file may lie.
-	refused []string
+	// refused are directories in which, at any depth, no audit file may lie; of reading only
+	// the files of the directory itself are meant, for nothing below it is read or run.
+	refused, reading []string
 }
 
 // systemDirectories hold what the system runs, reads at start, or shows as files.
@@ -31,20 +33,27 @@ func systemDirectories() []string {
 
 // newAuditFiles refuses the system's directories, the store's, and those that the server's own
 // files are read from.
-func newAuditFiles(own ...string) auditFiles {
+func newAuditFiles(store string, reading ...string) auditFiles {
 	f := auditFiles{refused: systemDirectories()}
-	for _, dir := range own {
-		if dir == "" {
-			continue
-		}
-		if abs, err := filepath.Abs(dir); err == nil {
-			if resolved, err := filepath.EvalSymlinks(abs); err == nil {
-				abs = resolved
-			}
-			f.refused = append(f.refused, abs)
-		}
+	if store != "" {
+		f.refused = append(f.refused, realDir(store))
+	}
+	for _, dir := range reading {
+		f.reading = append(f.reading, realDir(dir))
 	}
 	return f
+}
+
+// realDir is a directory as the file system has it, or as it was written where it does not exist.
+func realDir(dir string) string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return dir
+	}
+	if resolved, err := filepath.EvalSymlinks(abs); err == nil {
+		return resolved
+	}
+	return abs
 }
 
 // guard judges each device that the API asks for before next opens it.
@@ -88,6 +97,9 @@ func (f auditFiles) check(options map[string]string) error {
 		if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
 			return backend.Invalidf("file_path lies in a directory that audit files may not be put into" + sayDirectories)
 		}
+	}
+	if slices.Contains(f.reading, filepath.Dir(path)) {
+		return backend.Invalidf("file_path lies in a directory that audit files may not be put into" + sayDirectories)
 	}
 	for part := range strings.SplitSeq(path, string(filepath.Separator)) {
 		if strings.HasPrefix(part, ".") {

@@ -40,7 +40,11 @@ func TestAuditFilesOfTheAPI(t *testing.T) {
 	if err := os.Symlink(filepath.Join(data, "x"), nowhere); err != nil {
 		t.Fatal(err)
 	}
-	f := newAuditFiles(data, "")
+	programs := filepath.Join(dir, "bin")
+	if err := os.Mkdir(programs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f := newAuditFiles(data, programs)
 	for _, row := range []struct {
 		name    string
 		options map[string]string
@@ -60,6 +64,8 @@ func TestAuditFilesOfTheAPI(t *testing.T) {
 		{"in the data, by dots", map[string]string{"file_path": logs + "/../data/x.log"}, "directory that audit files may not"},
 		{"in the data, by a link", map[string]string{"file_path": filepath.Join(link, "x.log")}, "directory that audit files may not"},
 		{"a link to nowhere", map[string]string{"file_path": nowhere}, "cannot be judged"},
+		{"beside the program", map[string]string{"file_path": filepath.Join(programs, "x")}, "directory that audit files may not"},
+		{"below the program", map[string]string{"file_path": filepath.Join(programs, "logs", "x")}, ""},
 		{"in /etc", map[string]string{"file_path": "/etc/cron.d/x"}, "directory that audit files may not"},
 		{"a device", map[string]string{"file_path": "/dev/mem"}, "directory that audit files may not"},
 		{"a start file", map[string]string{"file_path": filepath.Join(dir, ".profile")}, "hidden"},

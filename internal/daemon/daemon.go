@@ -268,16 +268,16 @@ func (d *daemon) fileDevices() audit.Factory {
 	if len(allowed) > 0 {
 		return file.Factory(allowed)
 	}
-	own := []string{d.config.Storage.Path}
+	var reading []string
 	for _, path := range d.opts.Configs {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			own = append(own, path)
+			reading = append(reading, path)
 		}
 	}
 	if program, err := os.Executable(); err == nil {
-		own = append(own, filepath.Dir(program))
+		reading = append(reading, filepath.Dir(program))
 	}
-	return newAuditFiles(own...).guard(file.Factory(nil))
+	return newAuditFiles(d.config.Storage.Path, reading...).guard(file.Factory(nil))
 }
 
 // listen opens every listener, or none.
