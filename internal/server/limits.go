@@ -12,6 +12,9 @@ type limits struct {
 	// depth, text, members and items bound a JSON body: nesting, the bytes of one string, the
 	// members of one object and the items of one list. 0 is the default.
 	depth, text, members, items int64
+	// values bounds the whole body's: a list of short lists costs thirty times its bytes once
+	// it is decoded, however short each of them is. 0 is no bound.
+	values int64
 }
 
 // The defaults are far above what programs send, so that only hostile bodies meet them.
@@ -29,16 +32,19 @@ func newLimits(l config.Limits) limits {
 		return v
 	}
 	size := or(l.MaxSize, config.DefaultMaxRequestSize)
-	return limits{
+	out := limits{
 		size:    size,
 		depth:   or(l.JSON.Depth, defaultDepth),
 		text:    or(l.JSON.StringLength, size),
 		members: or(l.JSON.ObjectEntries, defaultMembers),
 		items:   or(l.JSON.ArrayElements, defaultItems),
 	}
+	// What one list or object may hold, the body may.
+	out.values = max(defaultItems, out.members, out.items)
+	return out
 }
 
-var errComplex = backend.Invalidf("refused JSON input: it is nested too deeply, or has too long a string, object or list")
+var errComplex = backend.Invalidf("refused JSON input: it is nested too deeply, or has too long a string, object or list, or too many values")
 
 // check counts nesting, members, items and string lengths in one pass without decoding: a
 // body that would be costly to decode is refused before anything is built from it. It does
@@ -49,13 +55,18 @@ func (l limits) check(body []byte) error {
 		count  int64
 	}
 	var stack []level
+	values := int64(0)
 	for i := 0; i < len(body); i++ {
+		if l.values > 0 && values > l.values {
+			return errComplex
+		}
 		switch body[i] {
 		case '{', '[':
 			if int64(len(stack)) >= l.depth {
 				return errComplex
 			}
 			stack = append(stack, level{object: body[i] == '{'})
+			values++
 		case '}', ']':
 			if len(stack) > 0 {
 				stack = stack[:len(stack)-1]
@@ -69,6 +80,7 @@ func (l limits) check(body []byte) error {
 			}
 			top := &stack[len(stack)-1]
 			top.count++
+			values++
 			if most := l.items; (top.object && top.count >= l.members) || top.count >= most {
 				return errComplex
 			}

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"jeton/internal/backend"
 	"jeton/internal/seal"
@@ -48,11 +47,10 @@ func (s *Server) rawHandlers() map[string]rawHandler {
 // rootNamespaceOnly refuses who thinks to be in a namespace. Contract: sys §0.6.
 func (s *Server) rootNamespaceOnly(h rawHandler) rawHandler {
 	return func(ctx context.Context, r *http.Request) reply {
-		switch strings.Trim(r.Header.Get("X-Vault-Namespace"), "/ ") {
-		case "", "root":
-			return h(ctx, r)
+		if inNamespace(r.Header) {
+			return s.errorReply(backend.Invalidf("operation unavailable in namespaces"))
 		}
-		return s.errorReply(backend.Invalidf("operation unavailable in namespaces"))
+		return h(ctx, r)
 	}
 }
 

@@ -102,9 +102,6 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 		return reply{status: http.StatusNotFound, body: failure{}.body()}
 	}
 	if h, ok := s.raw[path]; ok {
-		if inNamespace(r.Header) && path != "sys/seal-status" && path != "sys/leader" {
-			return s.errorReply(backend.Invalidf("operation unavailable in namespaces"))
-		}
 		return h(ctx, r)
 	}
 	if s.node.Sealed() {
