@@ -77,6 +77,8 @@ type Node struct {
 	roots    *Roots
 	rekey    *seal.Rekey
 
+	// restoring serialises the last step of restores; it is taken before changing.
+	restoring sync.Mutex
 	// changing serialises init, unseal and seal.
 	changing sync.Mutex
 	// house is nil while sealed. Only who holds changing replaces it.

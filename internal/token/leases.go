@@ -72,3 +72,13 @@ func foldersBelow(r store.Reader, prefix string) (folders []string, err error) {
 		from.From = store.PrefixRange(append(pathPrefix(prefix), segment[:end+1]...)).To
 	}
 }
+
+// Keeps says whether a record of id is still kept in r, a state of the whole store: that of a
+// token which has ended stays until all that hangs on it is gone.
+func (s *Store) Keeps(r store.Reader, id ID) (bool, error) {
+	t, err := load(s.area.Reading(r), id)
+	if unreadable(err) {
+		return true, nil
+	}
+	return t != nil, err
+}
