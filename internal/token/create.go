@@ -85,6 +85,12 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		}
 	}
 	if out != nil && out.Token.Batch {
+		if ask.EntityAlias != "" {
+			err := s.whole.Update(ctx, func(tx store.Tx) error { return s.takeAlias(tx, &ask, out.Token) })
+			if err != nil {
+				return nil, err
+			}
+		}
 		text, err := s.texts.sealBatch(out.Token)
 		if err != nil {
 			return nil, err
@@ -92,13 +98,17 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		out.Text = text
 		return out, nil
 	}
-	err := s.area.Update(ctx, func(tx store.Tx) error {
+	err := s.whole.Update(ctx, func(tx store.Tx) error {
+		area := s.area.Within(tx)
 		// Everything is asked again where it counts: the parent may have died since.
-		if err := run(tx); err != nil {
+		if err := run(area); err != nil {
+			return err
+		}
+		if err := s.takeAlias(tx, &ask, out.Token); err != nil {
 			return err
 		}
 		out.Token.Accessor = accessor
-		return s.insert(tx, out, ask.ID, random)
+		return s.insert(area, out, ask.ID, random)
 	})
 	return out.unless(err)
 }

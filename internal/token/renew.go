@@ -26,6 +26,10 @@ func (s *Store) Renew(ctx context.Context, id ID, increment time.Duration, call 
 	if err := renewable(t); err != nil {
 		return nil, err
 	}
+	// Tokens of an entity that may not act age out. Contract: identity §4.
+	if err := s.admit(ctx, t); err != nil {
+		return nil, err
+	}
 	terms, mount := backend.Terms{Period: durationOf(t.Life.Period)}, call.Mount
 	if t.Origin.Mount != "" {
 		// Asked outside the transaction: a directory may take its time.

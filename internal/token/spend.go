@@ -24,6 +24,9 @@ func (s *Store) Authenticate(ctx context.Context, text string, addr netip.Addr) 
 	if !boundTo(t.BoundCIDRs, addr) {
 		return nil, backend.Errorf(backend.Denied, "permission denied")
 	}
+	if err := s.admit(ctx, t); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 

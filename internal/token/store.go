@@ -17,15 +17,13 @@ import (
 // Store keeps the tokens of one server. All methods are safe for concurrent use.
 type Store struct {
 	// whole is the encrypted store: a token and what a login spends for it commit together.
-	whole  store.Store
-	area   *store.Area
-	texts  *texts
-	cache  *cache
-	clock  clock.Clock
-	log    *slog.Logger
-	owned  []Owned
-	vouch  Voucher
-	ended  Witness
+	whole store.Store
+	area  *store.Area
+	texts *texts
+	cache *cache
+	clock clock.Clock
+	log   *slog.Logger
+	neighbours
 	cancel func()
 	uses   uses
 	// jobs are the active ones as they were read last; jobsChanged is the position of the
@@ -35,6 +33,14 @@ type Store struct {
 	telling     telling
 	tally       tally
 	places      places
+}
+
+// neighbours are the rooms that tokens deal with.
+type neighbours struct {
+	owned    []Owned
+	vouch    Voucher
+	ended    Witness
+	entities Entities
 }
 
 // Config is what a Store is made of.
@@ -52,6 +58,8 @@ type Config struct {
 	Voucher Voucher
 	// Witness learns of tokens that ended; nil for nobody.
 	Witness Witness
+	// Entities are who is behind tokens; nil for nobody.
+	Entities Entities
 }
 
 // Owned is what hangs on tokens in another room: leases, a cubbyhole.
@@ -93,10 +101,9 @@ func New(c Config) (*Store, error) {
 		cache: newCache(),
 		clock: c.Clock,
 		log:   c.Log,
-		owned: c.Owned,
-		vouch: c.Voucher,
-		ended: c.Witness,
 		uses:  uses{pending: map[ID]lastUse{}},
+
+		neighbours: neighbours{owned: c.Owned, vouch: c.Voucher, ended: c.Witness, entities: c.Entities},
 	}
 	s.cancel = s.area.Subscribe(s.changed)
 	return s, nil
@@ -208,9 +215,16 @@ func mark(tx store.Tx) error {
 // alive returns the token of id when it lives at now, with the earliest expiry among its
 // ancestors (0 for never). It walks the ancestry; nil is a token that is not, or is dead.
 func (s *Store) alive(r store.Reader, id ID, now time.Time) (t *Token, until int64, err error) {
-	t, err = load(r, id)
-	if t == nil || err != nil || t.endedItself(now.UnixNano()) {
+	if t, err = load(r, id); t == nil || err != nil {
 		return nil, 0, err
+	}
+	return s.living(r, t, now)
+}
+
+// living is alive for a record that was read from r.
+func (s *Store) living(r store.Reader, t *Token, now time.Time) (_ *Token, until int64, err error) {
+	if t.endedItself(now.UnixNano()) {
+		return nil, 0, nil
 	}
 	jobs, err := s.jobsIn(r)
 	if err != nil {
