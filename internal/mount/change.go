@@ -31,7 +31,7 @@ const (
 func Load(ctx context.Context, c Config) (*Table, error) {
 	t := &Table{
 		whole: c.Store, area: store.NewArea(c.Store, []byte(entryPrefix)), kinds: map[string]*Kind{},
-		system: c.System, clock: c.Clock, log: c.Log, revoke: c.Revoker,
+		system: c.System, clock: c.Clock, log: c.Log, revoke: c.Revoker, aliases: c.Aliases,
 	}
 	for i := range c.Kinds {
 		t.kinds[c.Kinds[i].Name] = &c.Kinds[i]
@@ -252,10 +252,15 @@ func (t *Table) Move(ctx context.Context, from, to string) error {
 		return backend.Invalidf("path already in use at %q", t.conflict(to))
 	}
 	// No call may be under way when its tokens are revoked: one that logs in would leave a
-	// token under the old path.
-	t.publish(func(p map[string]*Mounted) { delete(p, from) })
-	m.shut()
+	// token under the old path. The backend is still reached to take back its secrets.
 	e := m.Entry
+	g := &gate{}
+	away := &departure{mounted: t.around(e, m.Backend, m.Routes, g), done: true}
+	t.publishAll(func(p map[string]*Mounted, leaving map[string]*departure) {
+		delete(p, from)
+		leaving[e.Accessor] = away
+	})
+	m.shut()
 	err := t.revoke.RevokeMount(ctx, from)
 	if err == nil {
 		e.Path = to
@@ -264,8 +269,11 @@ func (t *Table) Move(ctx context.Context, from, to string) error {
 	if err != nil {
 		e.Path = from
 	}
-	moved := t.around(e, m.Backend, m.Routes, &gate{})
-	t.publish(func(p map[string]*Mounted) { p[e.Path] = moved })
+	moved := t.around(e, m.Backend, m.Routes, g)
+	t.publishAll(func(p map[string]*Mounted, leaving map[string]*departure) {
+		p[e.Path] = moved
+		delete(leaving, e.Accessor)
+	})
 	return err
 }
 

@@ -18,7 +18,8 @@ type departure struct {
 	// backend of an interrupted removal could not be made again.
 	mounted *Mounted
 
-	// mu is held by who finishes the removal; done is guarded by it.
+	// mu is held by who finishes the removal; done is guarded by it. It is set from the start for
+	// a mount that is only being moved: there is nothing to finish.
 	mu   sync.Mutex
 	done bool
 }
@@ -116,6 +117,11 @@ func (t *Table) resume(ctx context.Context, d *departure) error {
 func (t *Table) erase(ctx context.Context, d *departure) error {
 	e := &d.mounted.Entry
 	d.mounted.close(t.log)
+	if t.aliases != nil {
+		if err := t.aliases.ForgetMount(ctx, e.Accessor); err != nil {
+			return fmt.Errorf("mount: forget the aliases of %s: %w", e.Path, err)
+		}
+	}
 	all := store.PrefixRange([]byte(dataPrefix + e.UUID + "/"))
 	err := t.whole.Update(ctx, func(tx store.Tx) error {
 		if err := tx.DeleteRange(all.From, all.To); err != nil {

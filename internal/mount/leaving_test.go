@@ -238,6 +238,44 @@ func TestLeavingWithoutBackend(t *testing.T) {
 	}
 }
 
+// A move revokes what was issued under the old path while nobody can be served, and leaves the
+// mount where it is when that fails. A removal that is resumed meanwhile must not take it.
+func TestMoveRevokes(t *testing.T) {
+	s := memory(t)
+	b := newBuilding(t, s)
+	b.mount("db/")
+	name := b.issue("db/")
+	b.outside.FailRevoke(func(ctx context.Context, name string) error {
+		if err := b.Resume(b.ctx); err != nil {
+			t.Error(err)
+		}
+		if _, ok := b.At("db/"); ok {
+			t.Error("the mount is served while it moves")
+		}
+		return away(ctx, name)
+	})
+	if err := b.Move(b.ctx, "db/", "db2/"); err == nil {
+		t.Fatal("moved with its secrets still out")
+	}
+	if m, ok := b.At("db/"); !ok || !m.Enter() {
+		t.Fatal("the mount is gone")
+	} else {
+		m.Leave()
+	}
+	b.outside.FailRevoke(nil)
+	if err := b.Move(b.ctx, "db/", "db2/"); err != nil {
+		t.Fatal(err)
+	}
+	if b.outside.Revoked(name) != 1 {
+		t.Fatalf("taken back %d times", b.outside.Revoked(name))
+	}
+	b.work(time.Minute)
+	name = b.issue("db2/")
+	if err := b.Remove(b.ctx, "db2/"); err != nil || b.outside.Revoked(name) != 1 || keysOf(t, s) != 0 {
+		t.Fatalf("error %v, taken back %d times, %d keys", err, b.outside.Revoked(name), keysOf(t, s))
+	}
+}
+
 // Neither above nor below a mount that is leaving may another come.
 func TestLeavingHoldsItsPath(t *testing.T) {
 	b := newBuilding(t, memory(t))
