@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"jeton/internal/backend"
+	"jeton/internal/identity"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/node"
 	"jeton/internal/policy"
+	"jeton/internal/store"
 	"jeton/internal/token"
 )
 
@@ -29,6 +31,8 @@ type exchange struct {
 
 	token    *token.Token
 	usesLeft int
+	// identity are the policies that the token's entity adds.
+	identity []string
 	acl      *policy.ACL
 	decision policy.Decision
 	call     *backend.Call
@@ -38,6 +42,8 @@ type exchange struct {
 	wrapped  *backend.WrapInfo
 	// lease is the one that the answer carries.
 	lease *lease.Issued
+	// newcomer says that this login is its entity's first.
+	newcomer bool
 }
 
 // reply is what goes onto the wire.
@@ -224,8 +230,12 @@ func (x *exchange) settle(ctx context.Context) error {
 
 // authorise asks the ACL, on the very bytes that the handler gets.
 func (x *exchange) authorise(ctx context.Context) error {
-	var err error
-	if x.acl, err = x.house.Policies.For(ctx, x.token.Policies, x.token.Root, nil); err != nil {
+	rights, err := x.house.Identity.Rights(ctx, x.token.EntityID, x.token.Policies)
+	if err != nil {
+		return err
+	}
+	x.identity = rights.Identity
+	if x.acl, err = x.house.Policies.For(ctx, rights.Policies, x.token.Root, rights.Subject); err != nil {
 		return err
 	}
 	if x.call != nil {
@@ -273,6 +283,8 @@ func (x *exchange) caller() *backend.Caller {
 		EntityID:    x.token.EntityID,
 		DisplayName: x.token.Origin.DisplayName,
 		Access:      x.acl,
+
+		IdentityPolicies: x.identity,
 	}
 }
 
@@ -335,15 +347,51 @@ func (x *exchange) handle(ctx context.Context) error {
 
 // issue turns what a login proved into a token. The method has not minted it, and cannot.
 func (x *exchange) issue(ctx context.Context) error {
-	issued, err := x.house.Tokens.IssueLogin(ctx, x.response.Login, x.mounted.Info, x.path, "")
+	issued, err := x.issueKnown(ctx)
+	for errors.Is(err, identity.ErrRaced) {
+		// Another first login of the same alias has made the entity: this one finds it now.
+		issued, err = x.issueKnown(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	x.response.Warnings = append(x.response.Warnings, issued.Warnings...)
+	// From here on there is a token, which takeBack revokes if the answer cannot be made.
 	x.response.Auth = issued.Token.Auth(issued.Text, nil, issued.TTL)
+	added, err := x.house.Tokens.IdentityPolicies(ctx, issued.Token)
+	if err != nil {
+		return err
+	}
+	x.response.Auth = issued.Token.Auth(issued.Text, added, issued.TTL)
 	plan, err := x.house.Tokens.PlanOf(ctx, issued.Token, x.mounted.Info)
 	x.response.Auth.RenewalPlan = plan.Answer()
 	return err
+}
+
+// issueKnown has the token issued to the entity of who logged in. What is new about the entity
+// is written in the transaction that stores the token. Contract: auth-methods §1.1-1.
+func (x *exchange) issueKnown(ctx context.Context) (*token.Issued, error) {
+	login := *x.response.Login
+	entity := ""
+	x.newcomer = false
+	if login.Alias != nil {
+		known, err := x.house.Identity.Recognise(ctx, x.mounted.Info.Accessor, login.Alias, login.GroupAliases)
+		if err != nil {
+			return nil, err
+		}
+		entity, x.newcomer = known.EntityID, known.Created
+		if consume := login.Consume; consume == nil {
+			login.Consume = known.Remember
+		} else if known.Remember != nil {
+			login.Consume = func(tx store.Tx) error {
+				if err := consume(tx); err != nil {
+					return err
+				}
+				return known.Remember(tx)
+			}
+		}
+	}
+	return x.house.Tokens.IssueLogin(ctx, &login, x.mounted.Info, x.path, entity)
 }
 
 // finish encodes the answer's data, and wraps the whole if that was asked for.
@@ -365,6 +413,9 @@ func (x *exchange) finish(ctx context.Context) (err error) {
 		return nil
 	}
 	inner := x.plain(false)
+	if inner.status >= 500 {
+		return errors.New("server: the answer that was to be wrapped could not be encoded")
+	}
 	accessor := x.response.WrappedAccessor
 	if x.response.Auth != nil {
 		accessor = x.response.Auth.Accessor

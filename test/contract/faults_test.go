@@ -270,6 +270,17 @@ func TestLoginMountRemoved(t *testing.T) {
 	h.do("POST", "auth/userpass/login/bob", "", m{"password": "correct horse"}).is(400)
 }
 
+// TestBatchLoginsOfAMountRemoved holds the same of tokens that are stored nowhere.
+func TestBatchLoginsOfAMountRemoved(t *testing.T) {
+	h := open(t)
+	h.do("POST", "sys/auth/userpass", h.root, m{"type": "userpass", "config": m{"token_type": "batch"}}).empty()
+	h.do("POST", "auth/userpass/users/bob", h.root, m{"password": "correct horse"}).empty()
+	token := h.do("POST", "auth/userpass/login/bob", "", m{"password": "correct horse"}).is(200).has("batch", "auth", "token_type").text("auth", "client_token")
+	h.lookup(token).is(200)
+	h.do("DELETE", "sys/auth/userpass", h.root, nil).empty()
+	h.lookup(token).fails(403, badToken)
+}
+
 // TestLoginMountRemovalFails loses the revocation of what a login method issued: its tokens are
 // refused all the same, and so are their children once the removal was asked for again.
 func TestLoginMountRemovalFails(t *testing.T) {
