@@ -2,8 +2,11 @@ package token
 
 import (
 	"math"
+	"strconv"
 	"testing"
 	"time"
+
+	"jeton/internal/store"
 )
 
 func TestParseInstant(t *testing.T) {
@@ -105,5 +108,41 @@ func TestPageCostsTheSame(t *testing.T) {
 		if few[name] > 12*100 {
 			t.Errorf("%s: %d operations for a page", name, few[name])
 		}
+	}
+}
+
+// BenchmarkSearchPage is a page of 100 among few and among many.
+func BenchmarkSearchPage(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			w := worldOver(b, memory(b))
+			crowded(w, n)
+			q := Query{Filter: Filter{Policy: "web"}, Sort: ByExpires, Limit: 100}
+			for b.Loop() {
+				page, err := w.Search(w.ctx, q)
+				if err != nil || len(page.Rows) != 100 {
+					b.Fatal(len(page.Rows), err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRevokeMatching is the mark of a job among few and among many.
+func BenchmarkRevokeMatching(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			w := worldOver(b, memory(b))
+			crowded(w, n)
+			for b.Loop() {
+				job, err := w.RevokeMatching(w.ctx, Filter{Policy: "web"}, caller(w.root, true))
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				w.ok(w.area.Update(w.ctx, func(tx store.Tx) error { return tx.Delete(key(jobKey, []byte(job.ID))) }))
+				b.StartTimer()
+			}
+		})
 	}
 }

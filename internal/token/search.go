@@ -258,8 +258,7 @@ func (s *Store) row(r store.Reader, id ID, f *Filter, now time.Time) (*Row, erro
 	if t == nil || err != nil || !f.matches(t) {
 		return nil, err
 	}
-	living, err := s.livesIn(r, id, now)
-	if !living || err != nil {
+	if living, _, err := s.living(r, t, now); living == nil || err != nil {
 		return nil, err
 	}
 	row, err := s.describe(r, t)
@@ -270,12 +269,6 @@ func (s *Store) row(r store.Reader, id ID, f *Filter, now time.Time) (*Row, erro
 		return nil, nil
 	}
 	return row, nil
-}
-
-// livesIn says whether the token of id lives in r.
-func (s *Store) livesIn(r store.Reader, id ID, now time.Time) (bool, error) {
-	t, _, err := s.alive(r, id, now)
-	return t != nil, err
 }
 
 // describe adds to a record what other records say of it.
