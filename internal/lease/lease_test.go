@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,11 +183,21 @@ func TestAlone(t *testing.T) {
 	if _, err := r.Renew(late, id, 0); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
-	if r.outside.Asked() != 0 || r.outside.Renewed(name) != 0 {
-		t.Fatal("the engine was asked")
+	var alone atomic.Bool
+	r.outside.FailRevoke(func(context.Context, string) error {
+		if !alone.Load() {
+			t.Error("the engine was asked while somebody else dealt with the lease")
+		}
+		return nil
+	})
+	var waiting sync.WaitGroup
+	waiting.Go(func() { r.ok(r.Revoke(r.ctx, id)) })
+	for range 10_000 {
+		runtime.Gosched() // give it every chance to do wrong
 	}
+	alone.Store(true)
 	unlock()
-	r.ok(r.Revoke(r.ctx, id))
+	waiting.Wait()
 	r.gone(id, name)
 }
 
