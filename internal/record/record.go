@@ -15,6 +15,9 @@ import (
 // format is the version byte that today's records begin with.
 const format = 1
 
+// usualSize holds most records, in bytes.
+const usualSize = 320
+
 // ErrMalformed says that stored bytes are not a record this version can read. It never
 // carries the bytes.
 var ErrMalformed = errors.New("record: malformed")
@@ -22,7 +25,7 @@ var ErrMalformed = errors.New("record: malformed")
 // modes are what the CBOR library calls its settings: canonical on the way out so that equal
 // values are equal bytes, strict on the way in.
 var (
-	encoding = must(cbor.EncOptions{Sort: cbor.SortCanonical, Time: cbor.TimeUnixMicro, ShortestFloat: cbor.ShortestFloat16}.EncMode())
+	encoding = must(cbor.EncOptions{Sort: cbor.SortCanonical, Time: cbor.TimeUnixMicro, ShortestFloat: cbor.ShortestFloat16}.UserBufferEncMode())
 	decoding = must(cbor.DecOptions{DupMapKey: cbor.DupMapKeyEnforcedAPF, MaxArrayElements: 1 << 24, MaxMapPairs: 1 << 24}.DecMode())
 )
 
@@ -36,9 +39,9 @@ func must[T any](v T, err error) T {
 // Encode returns the stored form of v, a pointer to a struct whose fields carry
 // `cbor:"N,keyasint,omitempty"` tags. A field number is never used again for another meaning.
 func Encode(v any) ([]byte, error) {
-	var buf bytes.Buffer
+	buf := bytes.NewBuffer(make([]byte, 0, usualSize))
 	buf.WriteByte(format)
-	if err := encoding.NewEncoder(&buf).Encode(v); err != nil {
+	if err := encoding.MarshalToBuffer(v, buf); err != nil {
 		return nil, fmt.Errorf("record: encode %T: %w", v, err)
 	}
 	return buf.Bytes(), nil

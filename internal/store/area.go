@@ -19,7 +19,7 @@ func NewArea(whole Store, prefix []byte) *Area {
 
 // View runs fn on one consistent state of the area.
 func (a *Area) View(ctx context.Context, fn func(Reader) error) error {
-	return a.whole.View(ctx, func(r Reader) error { return fn(areaReader{r, a.prefix}) })
+	return a.whole.View(ctx, func(r Reader) error { return fn(a.Reading(r)) })
 }
 
 // Update runs fn in a transaction of the whole store that can touch the area only.
@@ -36,10 +36,10 @@ func (a *Area) Joint(ctx context.Context, fn func(own, whole Tx) error) error {
 // Within shows the area inside tx, a transaction of the whole store, so that rooms with
 // areas of their own can commit together (a login that spends a secret id and stores the
 // token it earned, say).
-func (a *Area) Within(tx Tx) Tx { return areaTx{areaReader{tx, a.prefix}, tx} }
+func (a *Area) Within(tx Tx) Tx { return &areaTx{areaReader{r: tx, prefix: a.prefix}, tx} }
 
 // Reading shows the area inside r, a state of the whole store.
-func (a *Area) Reading(r Reader) Reader { return areaReader{r, a.prefix} }
+func (a *Area) Reading(r Reader) Reader { return &areaReader{r: r, prefix: a.prefix} }
 
 // Subscribe tells fn of changes inside the area, in the area's own keys.
 func (a *Area) Subscribe(fn func(Commit)) (cancel func()) {
@@ -47,6 +47,9 @@ func (a *Area) Subscribe(fn func(Commit)) (cancel func()) {
 		mine := Commit{Position: c.Position}
 		for _, k := range c.Keys {
 			if rest, ok := bytes.CutPrefix(k, a.prefix); ok {
+				if mine.Keys == nil {
+					mine.Keys = make([][]byte, 0, len(c.Keys))
+				}
 				mine.Keys = append(mine.Keys, rest)
 			}
 		}
@@ -86,26 +89,38 @@ func (a *Area) clip(r Range) (Range, bool) {
 type areaReader struct {
 	r      Reader
 	prefix []byte
+	// scratch is the last key of a Get, Put or Delete: none of them keeps its key.
+	scratch []byte
+	short   [96]byte
 }
 
-func (a areaReader) key(k []byte) []byte {
+// brief is key for the length of one call.
+func (a *areaReader) brief(k []byte) []byte {
+	if a.scratch == nil {
+		a.scratch = a.short[:0]
+	}
+	a.scratch = append(append(a.scratch[:0], a.prefix...), k...)
+	return a.scratch
+}
+
+func (a *areaReader) key(k []byte) []byte {
 	full := make([]byte, 0, len(a.prefix)+len(k))
 	return append(append(full, a.prefix...), k...)
 }
 
 // end is the exclusive end of a range in the area's keys: an empty one ends with the area.
-func (a areaReader) end(to []byte) []byte {
+func (a *areaReader) end(to []byte) []byte {
 	if len(to) == 0 {
 		return prefixEnd(a.prefix)
 	}
 	return a.key(to)
 }
 
-func (a areaReader) Get(key []byte) ([]byte, error) { return a.r.Get(a.key(key)) }
+func (a *areaReader) Get(key []byte) ([]byte, error) { return a.r.Get(a.brief(key)) }
 
-func (a areaReader) Position() uint64 { return a.r.Position() }
+func (a *areaReader) Position() uint64 { return a.r.Position() }
 
-func (a areaReader) Scan(r Range, fn func(key, value []byte) (bool, error)) error {
+func (a *areaReader) Scan(r Range, fn func(key, value []byte) (bool, error)) error {
 	r.From, r.To = a.key(r.From), a.end(r.To)
 	return a.r.Scan(r, func(k, v []byte) (bool, error) { return fn(k[len(a.prefix):], v) })
 }
@@ -115,10 +130,10 @@ type areaTx struct {
 	tx Tx
 }
 
-func (a areaTx) Put(key, value []byte) error { return a.tx.Put(a.key(key), value) }
+func (a *areaTx) Put(key, value []byte) error { return a.tx.Put(a.brief(key), value) }
 
-func (a areaTx) Delete(key []byte) error { return a.tx.Delete(a.key(key)) }
+func (a *areaTx) Delete(key []byte) error { return a.tx.Delete(a.brief(key)) }
 
-func (a areaTx) DeleteRange(from, to []byte) error {
+func (a *areaTx) DeleteRange(from, to []byte) error {
 	return a.tx.DeleteRange(a.key(from), a.end(to))
 }

@@ -30,6 +30,11 @@ type cached struct {
 	until int64
 }
 
+// holds says whether the ancestry is still proved. A nil entry proves nothing.
+func (c *cached) holds(mark uint64, now int64) bool {
+	return c != nil && c.mark == mark && (c.until == 0 || now < c.until)
+}
+
 // shardEntries bounds a shard: 64 shards of 2,048 tokens of about 700 bytes are some 90 MB.
 const shardEntries = 2048
 

@@ -139,7 +139,7 @@ func (s *Store) parentOf(r store.Reader, caller *backend.Caller) (parent *Token,
 	if caller.Batch {
 		return nil, 0, backend.Invalidf("batch tokens cannot create more tokens")
 	}
-	parent, until, err = s.alive(r, caller.ID, s.clock.Now())
+	parent, until, err = s.aliveNow(r, caller.ID, s.clock.Now())
 	if err != nil {
 		return nil, 0, err
 	}

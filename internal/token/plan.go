@@ -53,19 +53,47 @@ func (s *Store) PlanOf(ctx context.Context, t *Token, mount backend.Mount) (plan
 	if t.Batch {
 		return plan, nil
 	}
-	err = s.area.View(ctx, func(r store.Reader) error {
-		if t.Life.Renewable {
-			if err := s.bound(r, t, mount, &plan); err != nil {
-				return err
-			}
+	if t.Life.Renewable {
+		role, err := s.roleOf(ctx, t)
+		if err != nil {
+			return plan, err
 		}
-		_, until, err := s.alive(r, t.ID, now)
-		if until != 0 && (plan.RenewableUntil.IsZero() || until < plan.RenewableUntil.UnixNano()) {
-			plan.RenewableUntil, plan.LimitedBy = time.Unix(0, until).UTC(), "parent"
-		}
+		t.bound(role, mount, &plan)
+	}
+	until, err := s.ancestorsEnd(ctx, t)
+	if until != 0 && (plan.RenewableUntil.IsZero() || until < plan.RenewableUntil.UnixNano()) {
+		plan.RenewableUntil, plan.LimitedBy = time.Unix(0, until).UTC(), "parent"
+	}
+	return plan, err
+}
+
+// ancestorsEnd is the earliest end among t's ancestors, 0 for never. A parent that is gone
+// bounds nothing: either it was revoked alone, or t is dead with it.
+func (s *Store) ancestorsEnd(ctx context.Context, t *Token) (int64, error) {
+	if t.Orphan() {
+		return 0, nil
+	}
+	parent, err := s.prove(ctx, t.Parent)
+	if parent == nil || err != nil {
+		return 0, err
+	}
+	until := parent.until
+	if e := parent.token.Life.Expires; e != 0 && (until == 0 || e < until) {
+		until = e
+	}
+	return until, nil
+}
+
+// roleOf is the role that t was made by as it is now; nil when there is none.
+func (s *Store) roleOf(ctx context.Context, t *Token) (role *Role, err error) {
+	if t.Origin.Role == "" {
+		return nil, nil
+	}
+	err = s.area.View(ctx, func(r store.Reader) (err error) {
+		role, err = record.Get[Role](r, roleRecord(t.Origin.Role))
 		return err
 	})
-	return plan, err
+	return role, err
 }
 
 // jittered is d, give or take a twentieth.
@@ -77,19 +105,15 @@ func jittered(d time.Duration) time.Duration {
 	return d + time.Duration(float64(d)*offset)
 }
 
-// bound finds the least of what bounds renewals.
-func (s *Store) bound(r store.Reader, t *Token, mount backend.Mount, plan *Plan) error {
+// bound finds the least of what bounds renewals. role is nil for none.
+func (t *Token) bound(role *Role, mount backend.Mount, plan *Plan) {
 	period, explicit := durationOf(t.Life.Period), durationOf(t.Life.AskedExplicitMax)
 	explicitBy := "token"
 	if t.Origin.Role != "" {
-		role, err := record.Get[Role](r, roleRecord(t.Origin.Role))
-		if err != nil {
-			return err
-		}
 		if role == nil {
 			// A renewal needs the role: there will be none. Contract: tokens §7.6.
 			plan.LimitedBy, plan.RenewAfter = "role", time.Time{}
-			return nil
+			return
 		}
 		period, _ = lesser(period, role.Period)
 		if least, _ := lesser(explicit, role.ExplicitMaxTTL); least != explicit {
@@ -122,5 +146,4 @@ func (s *Store) bound(r store.Reader, t *Token, mount backend.Mount, plan *Plan)
 			plan.RenewableUntil, plan.LimitedBy = end, b.by
 		}
 	}
-	return nil
 }

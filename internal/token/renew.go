@@ -40,7 +40,7 @@ func (s *Store) Renew(ctx context.Context, id ID, increment time.Duration, call 
 	var out *Renewed
 	err = s.area.Update(ctx, func(tx store.Tx) error {
 		now := s.clock.Now()
-		living, _, err := s.alive(tx, id, now)
+		living, _, err := s.aliveNow(tx, id, now)
 		if err != nil {
 			return err
 		}

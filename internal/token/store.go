@@ -265,14 +265,23 @@ func (s *Store) living(r store.Reader, t *Token, now time.Time) (_ *Token, until
 
 // find returns the living token of id from the cache or the store; nil when there is none.
 func (s *Store) find(ctx context.Context, id ID) (*Token, error) {
+	entry, err := s.prove(ctx, id)
+	if entry == nil || err != nil {
+		return nil, err
+	}
+	return entry.token, nil
+}
+
+// prove is find with what was proved of the ancestry.
+func (s *Store) prove(ctx context.Context, id ID) (*cached, error) {
 	now := s.clock.Now()
 	entry, changes := s.cache.get(id)
 	mark := s.cache.mark.Load()
-	if entry != nil && entry.mark == mark && (entry.until == 0 || now.UnixNano() < entry.until) {
+	if entry.holds(mark, now.UnixNano()) {
 		if entry.token.endedItself(now.UnixNano()) {
 			return nil, nil
 		}
-		return entry.token, nil
+		return entry, nil
 	}
 	var t *Token
 	var until int64
@@ -283,8 +292,23 @@ func (s *Store) find(ctx context.Context, id ID) (*Token, error) {
 	if err != nil || t == nil {
 		return nil, err
 	}
-	s.cache.put(id, &cached{token: t, mark: mark, until: until}, changes)
-	return t, nil
+	entry = &cached{token: t, mark: mark, until: until}
+	s.cache.put(id, entry, changes)
+	return entry, nil
+}
+
+// aliveNow is alive within a transaction that has not touched tokens yet. What the cache
+// proved is then true of the transaction's own state: it follows the newest commit, and
+// commits are told before a later transaction begins.
+func (s *Store) aliveNow(tx store.Reader, id ID, now time.Time) (t *Token, until int64, err error) {
+	entry, _ := s.cache.get(id)
+	if !entry.holds(s.cache.mark.Load(), now.UnixNano()) {
+		return s.alive(tx, id, now)
+	}
+	if entry.token.endedItself(now.UnixNano()) {
+		return nil, 0, nil
+	}
+	return entry.token, entry.until, nil
 }
 
 // Find returns the living token that text stands for; nil when there is none. It spends

@@ -1,0 +1,163 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"jeton/internal/clock"
+	"jeton/internal/config"
+	"jeton/internal/mount"
+	"jeton/internal/node"
+	"jeton/internal/store/embedded"
+)
+
+// benched is a server over a store on disk, without the network: what a request costs here is
+// what the house adds to net/http.
+type benched struct {
+	server *Server
+	token  string
+}
+
+func newBenched(b *testing.B) *benched {
+	b.Helper()
+	ctx := context.Background()
+	raw, err := embedded.Open(ctx, embedded.Options{Path: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	n := node.New(raw, nil, clock.NewSteady(time.Now, time.Time{}), node.Settings{
+		Limits: mount.Limits{DefaultTTL: time.Hour, MaxTTL: 24 * time.Hour}, Log: log,
+	})
+	dev, err := n.StartDev(ctx, node.DevOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := n.Close(ctx); err != nil {
+			b.Error(err)
+		}
+	})
+	s := &benched{server: New(n, config.Listener{}, time.Minute, About{}, log), token: dev.RootToken}
+	s.must(b, "PUT", "/v1/sys/policies/acl/bench", s.token, `{"policy":"path \"secret/data/*\" { capabilities = [\"create\",\"read\",\"update\"] }"}`)
+	s.must(b, "POST", "/v1/sys/auth/approle", s.token, `{"type":"approle"}`)
+	s.must(b, "POST", "/v1/auth/approle/role/bench", s.token, `{"token_policies":"bench","token_ttl":"1h"}`)
+	s.must(b, "POST", "/v1/secret/data/read", s.token, kvBody)
+	return s
+}
+
+const kvBody = `{"data":{"username":"app","password":"correct-horse-battery-staple"}}`
+
+// kept is a ResponseWriter that keeps what it is given.
+type kept struct {
+	header http.Header
+	body   bytes.Buffer
+	status int
+}
+
+func (k *kept) Header() http.Header         { return k.header }
+func (k *kept) WriteHeader(status int)      { k.status = status }
+func (k *kept) Write(p []byte) (int, error) { return k.body.Write(p) }
+
+// send serves one request as net/http would have parsed it.
+func (s *benched) send(k *kept, method, path, token, body string) error {
+	r, err := http.NewRequest(method, path, nil)
+	if err != nil {
+		return err
+	}
+	r.RequestURI, r.RemoteAddr = path, "127.0.0.1:1234"
+	r.Header = http.Header{"X-Vault-Token": {token}, "Host": {"localhost"}}
+	if body != "" {
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		r.Header["Content-Type"] = []string{"application/json"}
+	}
+	clear(k.header)
+	k.body.Reset()
+	s.server.ServeHTTP(k, r)
+	if k.status >= 300 {
+		return fmt.Errorf("%s %s: status %d: %s", method, path, k.status, k.body.Bytes())
+	}
+	return nil
+}
+
+func (s *benched) must(b *testing.B, method, path, token, body string) []byte {
+	b.Helper()
+	k := &kept{header: http.Header{}}
+	if err := s.send(k, method, path, token, body); err != nil {
+		b.Fatal(err)
+	}
+	return k.body.Bytes()
+}
+
+func (s *benched) newToken(b *testing.B) string {
+	b.Helper()
+	var out struct {
+		Auth struct {
+			Token string `json:"client_token"`
+		} `json:"auth"`
+	}
+	if err := json.Unmarshal(s.must(b, "POST", "/v1/auth/token/create", s.token, `{"policies":["bench"],"ttl":"1h"}`), &out); err != nil {
+		b.Fatal(err)
+	}
+	return out.Auth.Token
+}
+
+// BenchmarkServe measures the whole way of a request, from the parsed request to the answer's
+// bytes, by many clients at once.
+func BenchmarkServe(b *testing.B) {
+	s := newBenched(b)
+	holder := s.newToken(b)
+	var role, secret struct {
+		Data struct {
+			RoleID   string `json:"role_id"`
+			SecretID string `json:"secret_id"`
+		} `json:"data"`
+	}
+	for path, out := range map[string]any{"role-id": &role, "secret-id": &secret} {
+		method := map[string]string{"role-id": "GET", "secret-id": "POST"}[path]
+		if err := json.Unmarshal(s.must(b, method, "/v1/auth/approle/role/bench/"+path, s.token, ""), out); err != nil {
+			b.Fatal(err)
+		}
+	}
+	login := fmt.Sprintf(`{"role_id":%q,"secret_id":%q}`, role.Data.RoleID, secret.Data.SecretID)
+	for _, op := range []struct{ name, method, path, token, body string }{
+		{"lookup-self", "GET", "/v1/auth/token/lookup-self", holder, ""},
+		{"kv-read", "GET", "/v1/secret/data/read", holder, ""},
+		{"create", "POST", "/v1/auth/token/create", s.token, `{"policies":["bench"],"ttl":"1h","display_name":"bench"}`},
+		{"create-batch", "POST", "/v1/auth/token/create", s.token, `{"policies":["bench"],"ttl":"1h","type":"batch"}`},
+		{"renew-self", "POST", "/v1/auth/token/renew-self", "", ""},
+		{"approle-login", "POST", "/v1/auth/approle/login", "", login},
+		{"kv-write", "POST", "/v1/secret/data/", holder, kvBody},
+	} {
+		b.Run(op.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(16)
+			var worker atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				k := &kept{header: http.Header{}}
+				path, token := op.path, op.token
+				switch op.name {
+				case "renew-self":
+					token = s.newToken(b)
+				case "kv-write":
+					path += fmt.Sprint(worker.Add(1))
+				}
+				for pb.Next() {
+					if err := s.send(k, op.method, path, token, op.body); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
