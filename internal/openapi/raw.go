@@ -36,6 +36,9 @@ func RawPaths() []RawPath {
 		{Path: "sys/generate-root/attempt", Summary: "An attempt to make a root token by key shares.", Get: true, Delete: true,
 			Write: []backend.Field{text("otp", "The one-time password that hides the token; drawn if absent.")}},
 		{Path: "sys/generate-root/update", Summary: "Give a key share to the attempt.", Write: share},
+		{Path: "sys/storage/raft/snapshot", Summary: "A copy of all data, or its restoring.", Token: true, Get: true, Write: none},
+		{Path: "sys/storage/raft/snapshot-force", Summary: "Restore a copy of other keys.", Token: true, Write: none},
+		{Path: "sys/internal/check", Summary: "What is wrong with the stored data.", Token: true, Get: true},
 		{Path: "sys/monitor", Summary: "The server's log as it is written.", Token: true, Get: true},
 	}
 	for _, prefix := range []string{"sys/rekey/", "sys/rekey-recovery-key/"} {

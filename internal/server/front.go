@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net"
 	"net/http"
 
@@ -10,7 +11,10 @@ import (
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := s.node.Clock().Now()
-	if r.Body != nil && r.Body != http.NoBody {
+	switch {
+	case streamsBody(r):
+		r = r.WithContext(context.WithValue(r.Context(), controlKey{}, http.NewResponseController(w)))
+	case r.Body != nil && r.Body != http.NoBody:
 		conn, _ := r.Context().Value(connKey{}).(net.Conn)
 		if r.ProtoMajor != 1 {
 			conn = nil

@@ -53,6 +53,8 @@ type reply struct {
 	body        []byte
 	// again tells the client to come back shortly.
 	again bool
+	// warning goes into a header: the answer has no body that could carry it.
+	warning string
 	// stream writes the body as it comes, until the client goes away.
 	stream func(ctx context.Context, w http.ResponseWriter)
 }

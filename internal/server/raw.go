@@ -35,6 +35,7 @@ func (s *Server) rawHandlers() map[string]rawHandler {
 	if !s.listener.Exposure.DisableUnauthedRekey {
 		maps.Copy(handlers, s.rekeyHandlers())
 	}
+	maps.Copy(handlers, s.bulkHandlers())
 	for path, h := range handlers {
 		handlers[path] = s.rootNamespaceOnly(h)
 	}

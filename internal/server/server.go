@@ -153,6 +153,9 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, out reply) {
 	if out.again {
 		h.Set("Retry-After", retryAfter)
 	}
+	if out.warning != "" {
+		h.Set("Warning", warningHeader(out.warning))
+	}
 	s.identify(h)
 	s.operatorHeaders(h, out.status)
 	w.WriteHeader(out.status)
