@@ -162,6 +162,8 @@ type Table struct {
 	clock  clock.Clock
 	log    *slog.Logger
 	revoke Revoker
+	// aliases may be nil.
+	aliases Aliases
 
 	// changing serialises changes to the table, so that a conflict is seen.
 	changing sync.Mutex
@@ -192,6 +194,14 @@ type Config struct {
 	Clock   clock.Clock
 	Log     *slog.Logger
 	Revoker Revoker
+	// Aliases loses those of a mount that is removed; nil for none.
+	Aliases Aliases
+}
+
+// Aliases is what the identity store knows of mounts.
+type Aliases interface {
+	// ForgetMount removes the aliases of a mount that serves no more. It may be called again.
+	ForgetMount(ctx context.Context, accessor string) error
 }
 
 // index is one state of the table.

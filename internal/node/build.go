@@ -15,6 +15,7 @@ import (
 	"jeton/internal/backend"
 	"jeton/internal/edge"
 	"jeton/internal/engine/cubbyhole"
+	"jeton/internal/identity"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/record"
@@ -28,14 +29,15 @@ import (
 // Where the rooms keep their data in the encrypted store. The mount table's own prefixes are
 // in package mount.
 var (
-	tokenPrefix  = []byte("token/")
-	leasePrefix  = []byte("lease/")
-	policyPrefix = []byte("policy/")
-	auditPrefix  = []byte("audit/")
-	edgePrefix   = []byte("edge/")
-	systemPrefix = []byte("system/")
-	clusterKey   = []byte("node/cluster")
-	timeKey      = []byte("node/time")
+	tokenPrefix    = []byte("token/")
+	leasePrefix    = []byte("lease/")
+	policyPrefix   = []byte("policy/")
+	identityPrefix = []byte("identity/")
+	auditPrefix    = []byte("audit/")
+	edgePrefix     = []byte("edge/")
+	systemPrefix   = []byte("system/")
+	clusterKey     = []byte("node/cluster")
+	timeKey        = []byte("node/time")
 )
 
 // timeRecord is the latest time acted on, in Unix nanoseconds.
@@ -66,8 +68,12 @@ func (n *Node) seed(ctx context.Context, s store.Store) error {
 	return s.Update(ctx, func(tx store.Tx) error { return record.Put(tx, clusterKey, &cluster) })
 }
 
-// tokens opens the token room over the unlocked store.
-func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w token.Witness) (*token.Store, error) {
+// tokens opens the token room over the unlocked store. who is nil while there is nobody.
+func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w token.Witness, who *identity.Store) (*token.Store, error) {
+	var entities token.Entities
+	if who != nil {
+		entities = who
+	}
 	var failed error
 	tokens, err := token.New(token.Config{
 		Store:  u.Store,
@@ -79,11 +85,12 @@ func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w 
 			}
 			return key
 		},
-		Clock:   n.clock,
-		Log:     n.log.With("room", "token"),
-		Owned:   owned,
-		Voucher: v,
-		Witness: w,
+		Clock:    n.clock,
+		Log:      n.log.With("room", "token"),
+		Owned:    owned,
+		Voucher:  v,
+		Witness:  w,
+		Entities: entities,
 	})
 	if failed != nil {
 		return nil, failed
@@ -114,7 +121,10 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 		Store: u.Store, Prefix: leasePrefix, Clock: n.clock, Log: n.log.With("room", "lease"),
 		Holders: holders{h}, Issuers: issuers{h}, Witness: see, Unreadable: undecryptable,
 	})
-	h.Tokens, err = n.tokens(u, []token.Owned{box, h.Leases}, vouch, see)
+	if h.Identity, err = n.identities(h, u); err != nil {
+		return nil, err
+	}
+	h.Tokens, err = n.tokens(u, []token.Owned{box, h.Leases}, vouch, see, h.Identity)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +132,7 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 	if h.Edge, err = edge.Load(life, store.NewArea(u.Store, edgePrefix), n.clock); err != nil {
 		return nil, err
 	}
-	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock,
+	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Identity: h.Identity, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock,
 		Edge: h.Edge, Area: store.NewArea(u.Store, systemPrefix), Process: n.settings.Process}
 	if err := sys.RememberVersion(life, rooms.Area, n.clock); err != nil {
 		return nil, err
@@ -130,7 +140,7 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 	rooms.Kinds = n.kinds(h, rooms)
 	h.Mounts, err = mount.Load(life, mount.Config{
 		Store: u.Store, Kinds: rooms.Kinds, System: n.settings.Limits, Clock: n.clock,
-		Log: n.log.With("room", "mount"), Revoker: revoker{h},
+		Log: n.log.With("room", "mount"), Revoker: revoker{h}, Aliases: h.Identity,
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"jeton/internal/auth/userpass"
 	"jeton/internal/backend"
 	"jeton/internal/engine/cubbyhole"
+	"jeton/internal/engine/identity"
 	"jeton/internal/engine/kv"
 	"jeton/internal/mount"
 	"jeton/internal/store"
@@ -23,6 +24,9 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 			New:         func(context.Context, backend.Env) (backend.Backend, error) { return sys.New(rooms), nil }},
 		{Name: "cubbyhole", Class: mount.SecretClass, Fixed: true, Path: "cubbyhole/",
 			Description: "per-token private secret storage", New: cubbyhole.New(h.Tokens)},
+		{Name: "identity", Class: mount.SecretClass, Fixed: true, Path: "identity/", Passthrough: []string{"Authorization"},
+			Description: "identity store",
+			New:         func(context.Context, backend.Env) (backend.Backend, error) { return identity.New(h.Identity), nil }},
 		{Name: "token", Class: mount.AuthClass, Fixed: true, Path: "auth/token/",
 			Description: "token based credentials",
 			New: func(context.Context, backend.Env) (backend.Backend, error) {

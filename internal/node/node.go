@@ -17,6 +17,7 @@ import (
 	"jeton/internal/backend"
 	"jeton/internal/clock"
 	"jeton/internal/edge"
+	"jeton/internal/identity"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/seal"
@@ -33,6 +34,7 @@ type House struct {
 	Tokens   *token.Store
 	Leases   *lease.Store
 	Policies *acl.Store
+	Identity *identity.Store
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
 	Edge     *edge.Settings
@@ -138,7 +140,7 @@ func (n *Node) Init(ctx context.Context, req seal.InitRequest) (*Initialized, er
 		if err := n.seed(ctx, u.Store); err != nil {
 			return err
 		}
-		tokens, err := n.tokens(u, nil, nil, nil)
+		tokens, err := n.tokens(u, nil, nil, nil, nil)
 		if err != nil {
 			return err
 		}
@@ -228,6 +230,7 @@ func (n *Node) Seal(ctx context.Context) error {
 	}
 	h.Mounts.Close()
 	h.Tokens.Close()
+	h.Identity.Close()
 	h.Policies.Close()
 	h.Audit.Close()
 	n.log.Info("sealed")

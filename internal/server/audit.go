@@ -96,7 +96,7 @@ func (x *exchange) describeAnswer(part *audit.ResponsePart) {
 		part.Auth = &audit.Auth{
 			ClientToken: a.ClientToken, Accessor: a.Accessor, DisplayName: a.DisplayName,
 			Policies: a.Policies, TokenPolicies: a.TokenPolicies, IdentityPolicies: a.IdentityPolicies,
-			Metadata: a.Metadata, NumUses: a.NumUses, Entity: audit.Entity{ID: a.EntityID},
+			Metadata: a.Metadata, NumUses: a.NumUses, Entity: audit.Entity{ID: a.EntityID, Created: x.newcomer},
 			TokenType: a.TokenType, TokenTTL: time.Duration(a.LeaseDuration),
 		}
 	}
@@ -117,6 +117,7 @@ func describeUnwrapped(part *audit.ResponsePart, raw *backend.Raw) bool {
 			Accessor      string            `json:"accessor"`
 			Policies      []string          `json:"policies"`
 			TokenPolicies []string          `json:"token_policies"`
+			Identity      []string          `json:"identity_policies"`
 			Metadata      map[string]string `json:"metadata"`
 			LeaseDuration int64             `json:"lease_duration"`
 			EntityID      string            `json:"entity_id"`
@@ -133,7 +134,7 @@ func describeUnwrapped(part *audit.ResponsePart, raw *backend.Raw) bool {
 	}
 	if a := inner.Auth; a != nil {
 		part.Auth = &audit.Auth{
-			ClientToken: a.ClientToken, Accessor: a.Accessor, Policies: a.Policies, TokenPolicies: a.TokenPolicies,
+			ClientToken: a.ClientToken, Accessor: a.Accessor, Policies: a.Policies, TokenPolicies: a.TokenPolicies, IdentityPolicies: a.Identity,
 			Metadata: a.Metadata, NumUses: a.NumUses, Entity: audit.Entity{ID: a.EntityID}, TokenType: a.TokenType,
 			TokenTTL: time.Duration(a.LeaseDuration) * time.Second,
 		}
@@ -149,7 +150,7 @@ func (x *exchange) auditAuth() *audit.Auth {
 	}
 	a := &audit.Auth{
 		ClientToken: x.request.token, Accessor: t.Accessor, DisplayName: t.Origin.DisplayName,
-		Policies: t.Policies, TokenPolicies: t.Policies, Metadata: t.Meta,
+		Policies: token.Union(t.Policies, x.identity), TokenPolicies: t.Policies, IdentityPolicies: x.identity, Metadata: t.Meta,
 		RemainingUses: max(x.usesLeft, 0), Entity: audit.Entity{ID: t.EntityID},
 		TokenType: t.Type().String(), IssueTime: t.Created(),
 		TokenTTL: time.Duration(t.Life.CreationTTL) * time.Second,

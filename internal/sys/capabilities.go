@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"jeton/internal/backend"
+	"jeton/internal/policy"
 	"jeton/internal/token"
 )
 
@@ -80,9 +81,18 @@ func (s *System) capabilitiesAccessor(ctx context.Context, _ *backend.Call, req 
 }
 
 func (s *System) capabilitiesOf(ctx context.Context, t *token.Token, req *capabilitiesRequest) (*capabilitiesReply, error) {
-	acl, err := s.Policies.For(ctx, t.Policies, t.Root, nil)
+	acl, err := s.aclOf(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	return req.answer(acl)
+}
+
+// aclOf is what a token may do, through its entity too.
+func (s *System) aclOf(ctx context.Context, t *token.Token) (*policy.ACL, error) {
+	rights, err := s.Identity.Rights(ctx, t.EntityID, t.Policies)
+	if err != nil {
+		return nil, err
+	}
+	return s.Policies.For(ctx, rights.Policies, t.Root, rights.Subject)
 }

@@ -11,6 +11,7 @@ import (
 	"jeton/internal/backend"
 	"jeton/internal/clock"
 	"jeton/internal/edge"
+	"jeton/internal/identity"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/seal"
@@ -25,6 +26,7 @@ type Rooms struct {
 	Tokens   *token.Store
 	Leases   *lease.Store
 	Policies *acl.Store
+	Identity *identity.Store
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
 	Keeper   *seal.Keeper

@@ -25,7 +25,7 @@ func (s *System) visitor(ctx context.Context, c *backend.Call) (backend.Access, 
 	if err != nil {
 		return nil, err
 	}
-	return s.Policies.For(ctx, t.Policies, t.Root, nil)
+	return s.aclOf(ctx, t)
 }
 
 // uiMount answers the preflight of every kv command. Contract: sys §19, secrets §2.4.
@@ -113,7 +113,7 @@ func (s *System) resultantACL(ctx context.Context, c *backend.Call, _ *backend.N
 	if err != nil {
 		return nil, err
 	}
-	acl, err := s.Policies.For(ctx, t.Policies, t.Root, nil)
+	acl, err := s.aclOf(ctx, t)
 	if err != nil {
 		return nil, err
 	}

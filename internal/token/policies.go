@@ -39,8 +39,8 @@ func assignable(names []string) error {
 	return nil
 }
 
-// unionPolicies is the sorted union that answers show.
-func unionPolicies(own, identity []string) []string {
+// Union is the sorted union of a token's policies and its entity's, which answers show.
+func Union(own, identity []string) []string {
 	if len(identity) == 0 {
 		if own == nil {
 			return []string{}

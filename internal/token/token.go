@@ -171,7 +171,7 @@ func (t *Token) Auth(text string, identityPolicies []string, ttl time.Duration) 
 	a := &backend.Auth{
 		ClientToken:      text,
 		Accessor:         t.Accessor,
-		Policies:         unionPolicies(t.Policies, identityPolicies),
+		Policies:         Union(t.Policies, identityPolicies),
 		TokenPolicies:    t.Policies,
 		IdentityPolicies: identityPolicies,
 		Metadata:         t.Meta,

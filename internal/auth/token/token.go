@@ -56,8 +56,11 @@ func (m *Method) plan(ctx context.Context, t *tokens.Token, own backend.Mount) (
 
 // auth is the answer's token block, with the plan.
 func (m *Method) auth(ctx context.Context, c *backend.Call, t *tokens.Token, text string, ttl time.Duration) (*backend.Auth, error) {
-	a := t.Auth(text, nil, ttl)
-	var err error
+	added, err := m.tokens.IdentityPolicies(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	a := t.Auth(text, added, ttl)
 	a.RenewalPlan, err = m.plan(ctx, t, c.Mount)
 	return a, err
 }
@@ -288,6 +291,9 @@ func (m *Method) lookup(ctx context.Context, c *backend.Call, req *tokenRequest)
 func (m *Method) look(ctx context.Context, c *backend.Call, t *tokens.Token, text string) (*lookupData, error) {
 	d := m.describe(t, text)
 	var err error
+	if d.IdentityPolicies, err = m.tokens.IdentityPolicies(ctx, t); err != nil {
+		return nil, err
+	}
 	d.RenewalPlan, err = m.plan(ctx, t, c.Mount)
 	return d, err
 }

@@ -1,0 +1,154 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"jeton/internal/backend"
+	"jeton/internal/store"
+)
+
+// ErrRaced says that another login of the same alias came first: the caller begins anew, and
+// finds what that one made.
+var ErrRaced = errors.New("identity: another login made the entity first")
+
+// Known is who logged in.
+type Known struct {
+	EntityID string
+	// Created says that this is the first login of anybody by that name.
+	Created bool
+	// Remember writes what the login has changed, inside tx, a transaction of the whole store:
+	// that of the token that was earned. Nil when nothing has changed. It may fail with ErrRaced.
+	Remember func(tx store.Tx) error
+}
+
+// Recognise finds who logged in at the mount of an accessor, and what of it has to be
+// remembered: the entity and alias of a first login, metadata that is not as it was, the
+// groups that the directory named. A disabled entity is a backend.Denied.
+// Contract: identity §3.
+func (s *Store) Recognise(ctx context.Context, mount string, alias *backend.Alias, groups []string) (*Known, error) {
+	if canonical(alias.Name) == "" {
+		return nil, backend.Errorf(backend.Failed, "missing name in alias")
+	}
+	fresh := newID()
+	var known *Known
+	err := s.area.View(ctx, func(r store.Reader) error {
+		old, next, err := s.afterLogin(r, mount, alias, groups, fresh)
+		if err != nil {
+			return err
+		}
+		known = &Known{EntityID: next.ID, Created: old == nil}
+		if old != next {
+			known.Remember = func(tx store.Tx) error {
+				return s.remember(s.area.Within(tx), mount, alias, groups, known.EntityID)
+			}
+		}
+		return nil
+	})
+	return known, err
+}
+
+// remember does in tx what Recognise saw to be needed. The entity must still be the one that
+// the token was made out to.
+func (s *Store) remember(tx store.Tx, mount string, alias *backend.Alias, groups []string, id string) error {
+	old, next, err := s.afterLogin(tx, mount, alias, groups, id)
+	switch {
+	case err != nil:
+		return err
+	case next.ID != id:
+		return ErrRaced
+	case old == next:
+		return nil
+	}
+	return s.put(tx, old, next)
+}
+
+// afterLogin is the entity of an alias before and after a login: old is nil for a new one,
+// next is old itself when the login changes nothing. fresh is the id of a new one.
+func (s *Store) afterLogin(r store.Reader, mount string, alias *backend.Alias, groups []string, fresh string) (old, next *Entity, err error) {
+	if old, err = loadAt(r, s.aliasEntry(mount, alias.Name)); err != nil {
+		return nil, nil, err
+	}
+	if old != nil && old.Disabled {
+		return nil, nil, errNobody
+	}
+	now := s.clock.Now().UnixNano()
+	metadata := optional(alias.Metadata)
+	if old == nil {
+		next = &Entity{ID: fresh, Created: now, Updated: now}
+		if next.Name, err = s.freeName(r); err != nil {
+			return nil, nil, err
+		}
+		next.Aliases = []Alias{{ID: newID(), Name: alias.Name, Mount: mount, Metadata: maps.Clone(metadata), Created: now, Updated: now}}
+	} else {
+		next = old
+		if i := next.aliasOn(mount); i >= 0 && !maps.Equal(next.Aliases[i].Metadata, metadata) {
+			next = next.clone()
+			next.Aliases[i].Metadata, next.Aliases[i].Updated = maps.Clone(metadata), now
+		}
+	}
+	external, err := s.externalAfter(r, next, mount, groups)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !slices.Equal(external, next.External) {
+		if next == old {
+			next = next.clone()
+		}
+		next.External = external
+	}
+	return old, next, nil
+}
+
+// externalAfter are the entity's external groups once a login at mount has named groups: those
+// of other mounts stay, those of this one are replaced. Contract: identity §3.5.
+func (s *Store) externalAfter(r store.Reader, e *Entity, mount string, groups []string) ([]Membership, error) {
+	var out []Membership
+	for _, m := range e.External {
+		if m.Mount != mount {
+			out = append(out, m)
+		}
+	}
+	for _, name := range groups {
+		id, err := text(r, s.groupAliasEntry(mount, name))
+		if err != nil {
+			return nil, err
+		}
+		if id != "" {
+			out = append(out, Membership{Group: id, Mount: mount})
+		}
+	}
+	slices.SortFunc(out, Membership.compare)
+	return slices.Compact(out), nil
+}
+
+// EntityOf returns, inside tx (a transaction of the whole store), the entity of an alias of
+// the token method's, and makes both where there is none. Contract: tokens §4.7.
+func (s *Store) EntityOf(tx store.Tx, mount, name string) (id string, err error) {
+	area := s.area.Within(tx)
+	old, next, err := s.afterLogin(area, mount, &backend.Alias{Name: name}, nil, newID())
+	if errors.Is(err, errNobody) {
+		return "", backend.Errorf(backend.Denied, "entity from given entity alias is disabled")
+	}
+	if err != nil || old != nil {
+		// The token method knows no groups, and has no metadata to bring up to date.
+		if old != nil {
+			id = old.ID
+		}
+		return id, err
+	}
+	return next.ID, s.put(area, nil, next)
+}
+
+// freeName draws a name that no entity has.
+func (s *Store) freeName(r store.Reader) (string, error) {
+	for {
+		name := newName("entity")
+		taken, err := text(r, s.nameEntry(name))
+		if taken == "" || err != nil {
+			return name, err
+		}
+	}
+}
