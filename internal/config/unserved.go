@@ -20,7 +20,6 @@ func UnservedSettings() []Unserved {
 		{Key: "cache_size", Field: "Cache.Size"},
 		{Key: "disable_cache", Field: "Cache.Disable"},
 		{Key: "ui", Field: "Features.UI"},
-		{Key: "raw_storage_endpoint", Field: "Features.RawStorageEndpoint"},
 		{Key: "introspection_endpoint", Field: "Features.IntrospectionEndpoint"},
 		{Key: "log_rotate_bytes", Field: "LogFile.RotateBytes"},
 		{Key: "log_rotate_duration", Field: "LogFile.RotateDuration"},

@@ -133,7 +133,7 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 		return nil, err
 	}
 	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Identity: h.Identity, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock,
-		Edge: h.Edge, Area: store.NewArea(u.Store, systemPrefix), Process: n.settings.Process}
+		Edge: h.Edge, Whole: u.Store, Area: store.NewArea(u.Store, systemPrefix), Process: n.settings.Process}
 	if err := sys.RememberVersion(life, rooms.Area, n.clock); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,8 @@ type Rooms struct {
 	// Edge is what the HTTP edge obeys, Area where sys keeps what is its own.
 	Edge *edge.Settings
 	Area *store.Area
+	// Whole is the whole encrypted store, for sys/raw alone.
+	Whole store.Store
 	// Kinds are what can be mounted.
 	Kinds []mount.Kind
 	// Process is the process around the rooms.
@@ -56,7 +58,7 @@ func (s *System) Routes() []backend.Route {
 		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.shareRoutes(), s.uiRoutes(),
 		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(), s.toolRoutes(), s.passwordRoutes(), s.historyRoutes(),
 		s.pluginRoutes(), s.hardwareRoutes(), s.counterRoutes(), s.consoleRoutes(), s.lockedUserRoutes(), s.specRoutes(),
-		s.measureRoutes(), s.profileRoutes(),
+		s.measureRoutes(), s.profileRoutes(), s.rawRoutes(),
 		// What is absent comes last: a route above may be a part of it.
 		s.absentRoutes(),
 	)

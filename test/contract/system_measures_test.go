@@ -32,6 +32,12 @@ type process struct {
 // measured starts a server that measures.
 func measured(t *testing.T, settings metrics.Settings, l config.Listener) *process {
 	t.Helper()
+	return configured(t, config.Sanitized{}, settings, l)
+}
+
+// configured starts a server that measures and knows its configuration.
+func configured(t *testing.T, known config.Sanitized, settings metrics.Settings, l config.Listener) *process {
+	t.Helper()
 	raw, err := embedded.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +49,7 @@ func measured(t *testing.T, settings metrics.Settings, l config.Listener) *proce
 	steady := clock.NewSteady(h.wall.now, time.Time{})
 	h.node = node.New(raw, nil, steady, node.Settings{
 		Limits: mount.Limits{DefaultTTL: systemTTL, MaxTTL: systemTTL}, ClusterName: "contract", StorageType: "inmem", Log: p.log,
-		Process: sys.Process{Levels: p.levels, Metrics: metrics.New(settings, steady)},
+		Process: sys.Process{Config: known, Levels: p.levels, Metrics: metrics.New(settings, steady)},
 	})
 	h.handler = server.New(h.node, l, 90*time.Second, server.About{Levels: p.levels}, p.log)
 	n := h.node
