@@ -109,6 +109,10 @@ type content struct {
 	keys  clearKeys
 }
 
+// Silent says that no device is enabled: an entry made now would be written nowhere, and need
+// not be made.
+func (b *Broker) Silent() bool { return len(b.state.Load().devices) == 0 }
+
 // LogRequest writes the entry of a request that is about to be acted upon. An error means that
 // it must not be: ErrNoDevice when devices are enabled and none took the entry. The keys are
 // the mount's tuning (contract: audit §8).

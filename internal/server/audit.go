@@ -23,6 +23,9 @@ var errUnaudited = errors.New("server: not audited")
 
 // auditRequest writes the request entry: after the decision, before anything is done.
 func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) error {
+	if x.house.Audit.Silent() {
+		return nil
+	}
 	entry := &audit.Entry{Auth: x.auditAuth(), Request: x.auditRequestPart()}
 	if refused != nil {
 		entry.Error = requestError(refused)
@@ -54,6 +57,9 @@ func outerError(err error) string {
 
 // auditResponse writes the response entry, before anything leaves.
 func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) error {
+	if x.house.Audit.Silent() {
+		return nil
+	}
 	entry := &audit.Entry{Auth: x.auditAuth(), Request: x.auditRequestPart(), Response: &audit.ResponsePart{Mount: x.auditMount()}}
 	part := entry.Response
 	if failed != nil {

@@ -59,11 +59,10 @@ func (e *envelope) encode() ([]byte, error) {
 	out = append(out, `"request_id":"`...)
 	out = append(out, e.requestID...)
 	out = append(out, `","lease_id":`...)
-	lease, err := json.Marshal(e.leaseID)
-	if err != nil {
+	var err error
+	if out, err = appendJSON(out, e.leaseID, e.leaseID == "", `""`); err != nil {
 		return nil, err
 	}
-	out = append(out, lease...)
 	out = append(out, `,"renewable":`...)
 	out = strconv.AppendBool(out, e.response.Secret != nil && e.response.Secret.Renewable)
 	out = append(out, `,"lease_duration":`...)
@@ -75,11 +74,11 @@ func (e *envelope) encode() ([]byte, error) {
 		out = append(out, e.data...)
 	}
 	out = append(out, `,"wrap_info":null,"warnings":`...)
-	if out, err = appendJSON(out, e.response.Warnings); err != nil {
+	if out, err = appendJSON(out, e.response.Warnings, e.response.Warnings == nil, "null"); err != nil {
 		return nil, err
 	}
 	out = append(out, `,"auth":`...)
-	if out, err = appendJSON(out, e.response.Auth); err != nil {
+	if out, err = appendJSON(out, e.response.Auth, e.response.Auth == nil, "null"); err != nil {
 		return nil, err
 	}
 	if e.mount != "" {
@@ -115,7 +114,11 @@ func injectable(data json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(members)
 }
 
-func appendJSON(out []byte, v any) ([]byte, error) {
+// appendJSON appends v as JSON. What is empty, as most members are, needs no encoder.
+func appendJSON(out []byte, v any, empty bool, as string) ([]byte, error) {
+	if empty {
+		return append(out, as...), nil
+	}
 	encoded, err := json.Marshal(v)
 	return append(out, encoded...), err
 }

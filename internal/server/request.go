@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,7 @@ const apiPrefix = "/v1/"
 // read turns an HTTP request below /v1/ into a request, or into the error that answers it.
 // None of this needs a token: what it refuses is refused to everyone, before any work.
 func (s *Server) read(r *http.Request) (*request, error) {
-	req := &request{id: uuid.NewString(), headers: r.Header, tls: r.TLS, uri: r.RequestURI, token: presentedToken(r.Header)}
+	req := &request{id: newRequestID(), headers: r.Header, tls: r.TLS, uri: r.RequestURI, token: presentedToken(r.Header)}
 	req.remote = remoteOf(r.Context(), r.RemoteAddr)
 	query := r.URL.Query()
 	if err := req.setOperation(r.Method, query); err != nil {
@@ -71,6 +72,14 @@ func (s *Server) read(r *http.Request) (*request, error) {
 		return req, req.readBody(r, s.limits)
 	}
 	return req, req.readQuery(query)
+}
+
+// newRequestID is a random UUID.
+func newRequestID() string {
+	var id uuid.UUID
+	_, _ = rand.Read(id[:])
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id.String()
 }
 
 // setOperation maps the verb. Contract: http §2.
@@ -283,22 +292,21 @@ func (q *request) readJSON(body []byte, limits limits) error {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
-	var raw json.RawMessage
-	if err := decoder.Decode(&raw); err != nil {
-		return backend.Invalidf("error parsing JSON").Because(syntaxOnly(err))
-	}
-	if string(raw) == "null" {
-		return nil
-	}
-	if raw[0] != '{' {
+	if body[0] != '{' {
+		var other json.RawMessage
+		if err := decoder.Decode(&other); err != nil {
+			return backend.Invalidf("error parsing JSON").Because(syntaxOnly(err))
+		}
+		if string(other) == "null" {
+			return nil
+		}
 		return backend.Invalidf("error parsing JSON: want an object")
 	}
-	object := json.NewDecoder(bytes.NewReader(raw))
-	object.UseNumber()
-	if err := object.Decode(&q.data); err != nil {
+	if err := decoder.Decode(&q.data); err != nil {
+		q.data = nil
 		return backend.Invalidf("error parsing JSON").Because(syntaxOnly(err))
 	}
-	q.raw = raw
+	q.raw = body[:decoder.InputOffset()]
 	return nil
 }
 

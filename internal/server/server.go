@@ -32,6 +32,18 @@ type Server struct {
 	// maxDuration bounds a request; the context of its handler ends then.
 	maxDuration time.Duration
 	bounds      *Bounds
+	always      always
+}
+
+// always are the values of the headers that every answer has.
+type always struct{ cache, transport, json []string }
+
+func newAlways() always {
+	return always{
+		cache:     []string{"no-store"},
+		transport: []string{"max-age=31536000; includeSubDomains"},
+		json:      []string{"application/json"},
+	}
 }
 
 // About is what the server says of itself without being asked for a token.
@@ -49,7 +61,7 @@ type About struct {
 
 // New makes the server of one listener stanza.
 func New(n *node.Node, l config.Listener, maxDuration time.Duration, about About, log *slog.Logger) *Server {
-	s := &Server{node: n, listener: l, limits: newLimits(l.Limits), log: log, about: about, maxDuration: maxDuration, bounds: NewBounds()}
+	s := &Server{node: n, listener: l, limits: newLimits(l.Limits), log: log, about: about, maxDuration: maxDuration, bounds: NewBounds(), always: newAlways()}
 	if l.Limits.MaxDuration > 0 {
 		s.maxDuration = l.Limits.MaxDuration
 	}
@@ -141,9 +153,8 @@ func (s *Server) errorReply(err error) reply {
 // write puts an answer onto the wire. Contract: http §1.2, sys §0.4.
 func (s *Server) write(w http.ResponseWriter, r *http.Request, out reply) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
-	h.Set("Content-Type", "application/json")
+	// The names are in canonical form and the values shared: net/http only reads them.
+	h["Cache-Control"], h["Strict-Transport-Security"], h["Content-Type"] = s.always.cache, s.always.transport, s.always.json
 	if out.contentType != "" {
 		h.Set("Content-Type", out.contentType)
 	}
@@ -172,6 +183,9 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, out reply) {
 // operatorHeaders adds those that the configuration names for a status, the most specific
 // last. Contract: config §3 custom_response_headers.
 func (s *Server) operatorHeaders(h http.Header, status int) {
+	if len(s.listener.Headers) == 0 {
+		return
+	}
 	for _, scope := range []string{"default", fmt.Sprintf("%dxx", status/100), fmt.Sprintf("%d", status)} {
 		for name, values := range s.listener.Headers[scope] {
 			h.Set(name, strings.Join(values, "; "))
