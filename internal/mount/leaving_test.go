@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -102,8 +103,13 @@ func (b *building) issue(path string) (name string) {
 	if !ok {
 		b.t.Fatalf("nothing at %s", path)
 	}
+	return b.issueFrom(m)
+}
+
+func (b *building) issueFrom(m *Mounted) (name string) {
+	b.t.Helper()
 	secret, name := b.outside.Issue("ro")
-	_, err := b.leases.Register(b.ctx, lease.Fresh{Path: path + "creds/ro", Mount: m.Info, Engine: m.Backend.(backend.LeaseIssuer),
+	_, err := b.leases.Register(b.ctx, lease.Fresh{Path: m.Entry.Path + "creds/ro", Mount: m.Info, Engine: m.Backend.(backend.LeaseIssuer),
 		Secret: secret, Holder: backend.TokenID{1}})
 	if err != nil {
 		b.t.Fatal(err)
@@ -235,6 +241,32 @@ func TestLeavingWithoutBackend(t *testing.T) {
 	b.work(0)
 	if n := keysOf(t, s); n != 0 {
 		t.Fatalf("%d keys are left", n)
+	}
+}
+
+// What a request obtains that was under way when its mount is removed is taken back too.
+func TestRemoveWaitsForCalls(t *testing.T) {
+	b := newBuilding(t, memory(t))
+	b.mount("db/")
+	m, _ := b.At("db/")
+	if !m.Enter() {
+		t.Fatal("closed")
+	}
+	removed := make(chan error, 1)
+	go func() { removed <- b.Remove(b.ctx, "db/") }()
+	for there := true; there; _, there = b.At("db/") {
+		runtime.Gosched()
+	}
+	for range 10_000 {
+		runtime.Gosched() // give the removal every chance to go ahead
+	}
+	name := b.issueFrom(m)
+	m.Leave()
+	if err := <-removed; err != nil {
+		t.Fatal(err)
+	}
+	if n := b.outside.Revoked(name); n != 1 {
+		t.Fatalf("taken back %d times", n)
 	}
 }
 

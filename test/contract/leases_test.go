@@ -367,6 +367,17 @@ func TestLeasesLookup(t *testing.T) {
 			id := "auth/token/create/" + keys[0].(string)
 			l.lookupLease(id).is(200).has("auth/token/create", "data", "path").has(id, "data", "id")
 		}},
+		{"leases §1.3 a token's lease is its path and its id: with another path it is nobody's", func(t *testing.T, l *leasing) {
+			token := l.create(l.root, m{"ttl": "1h"})
+			keys := l.do("LIST", "sys/leases/lookup/auth/token/create", l.root, nil).is(200).at("data", "keys").([]any)
+			for _, path := range []string{"auth/token/create-orphan/", "db/creds/ro/", "/"} {
+				id := path + keys[0].(string)
+				l.lookupLease(id).fails(400, "invalid lease")
+				l.do("POST", "sys/leases/renew", l.root, m{"lease_id": id}).fails(400, "lease not found")
+				l.do("POST", "sys/leases/revoke", l.root, m{"lease_id": id}).empty()
+			}
+			l.lives(token)
+		}},
 		{"leases §1.6 an init root has no lease", func(t *testing.T, l *leasing) {
 			l.do("LIST", "sys/leases/lookup/auth/token", l.root, nil).fails(404)
 		}},
