@@ -14,7 +14,7 @@ import (
 // sys §20.
 func (s *System) pluginRoutes() []backend.Route {
 	return []backend.Route{
-		{Pattern: "plugins/catalog", Summary: "List what can be mounted.", Sudo: true, Read: backend.Handle(s.pluginCatalog), List: backend.Handle(s.pluginCatalog)},
+		{Pattern: "plugins/catalog", Summary: "List what can be mounted.", Read: backend.Handle(s.pluginCatalog), List: backend.Handle(s.pluginCatalog)},
 		{Pattern: "plugins/catalog/{type}", Summary: "List what can be mounted of one type.", Sudo: true, List: backend.Handle(s.pluginsOfType), Read: backend.Handle(s.pluginsOfType)},
 		{Pattern: "plugins/catalog/{type}/{name}", Summary: "What can be mounted under one name.", Sudo: true,
 			Read: backend.Handle(s.readPlugin), Write: backend.Handle(s.refusePlugin), Delete: backend.Handle(s.refusePlugin)},
