@@ -10,5 +10,7 @@ import (
 )
 
 func main() {
-	os.Exit(cli.Run(os.Args, cli.System(daemon.Run)))
+	env := cli.System(daemon.Run)
+	env.Check = daemon.Check
+	os.Exit(cli.Run(os.Args, env))
 }

@@ -37,6 +37,8 @@ type Env struct {
 	Getenv func(name string) string
 	// Server runs "server". Without it the command does not exist.
 	Server ServerFunc
+	// Check checks the data of a stopped server for "operator check -config".
+	Check CheckFunc
 }
 
 // System returns the Env of this process.
@@ -106,6 +108,8 @@ func commandTable(env Env) []command {
 		operatorCommands(),
 		generateRootCommands(),
 		rekeyCommands(),
+		snapshotCommands(),
+		checkCommands(),
 		pluginCommands(),
 		statusCommands(),
 		aboutCommands(),

@@ -104,6 +104,23 @@ func (c *console) ask(prompt string) (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
+// line reads one line of standard input, and leaves the rest for the next call.
+func (c *console) line() (string, error) {
+	var line []byte
+	for one := make([]byte, 1); ; {
+		n, err := c.in.Read(one)
+		if n == 1 && one[0] != '\n' {
+			line = append(line, one[0])
+		}
+		if n == 1 && one[0] == '\n' || errors.Is(err, io.EOF) && len(line) > 0 {
+			return strings.TrimSpace(string(line)), nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
 // wrap breaks text at spaces so that no line is longer than width, unless a
 // single word is.
 func wrap(text string, width int) string {
