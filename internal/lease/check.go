@@ -26,7 +26,8 @@ func (p Problem) String() string {
 	return p.What + ": lease " + p.ID
 }
 
-// overdue is how long a lease may wait for the sweeper before it is a problem.
+// overdue is how long a lease may wait for the sweeper before it is a problem. A server that has
+// not been open for as long has no sweeper that could have come.
 const overdue = time.Hour
 
 // Check walks everything that the room stores, in one state and with memory bounded by the
@@ -34,7 +35,10 @@ const overdue = time.Hour
 // nothing. Its error is one of reading the store.
 func (s *Store) Check(ctx context.Context, report func(Problem)) error {
 	return s.area.View(ctx, func(r store.Reader) error {
-		c := &checker{s: s, r: r, late: s.clock.Now().Add(-overdue).UnixNano(), stuck: map[string]int64{}, report: report}
+		c := &checker{s: s, r: r, stuck: map[string]int64{}, report: report}
+		if late := s.clock.Now().Add(-overdue); !late.Before(s.opened) {
+			c.late = late.UnixNano()
+		}
 		// Values are read one by one: one that cannot be read must not end the walk.
 		err := r.Scan(store.Range{KeysOnly: true}, func(k, _ []byte) (bool, error) {
 			return true, c.key(k)
@@ -50,7 +54,7 @@ func (s *Store) Check(ctx context.Context, report func(Problem)) error {
 type checker struct {
 	s *Store
 	r store.Reader
-	// late is the Unix nanosecond before which the sweeper should have come.
+	// late is the Unix nanosecond before which the sweeper should have come; 0 for none.
 	late int64
 	// stuck counts irrevocable leases by mount, until the mount's tally is come to: the keys of
 	// the leases lie before it.

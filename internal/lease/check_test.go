@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
-	"time"
 
 	"jeton/internal/backend"
 	"jeton/internal/record"
@@ -83,7 +82,7 @@ func TestCheck(t *testing.T) {
 			return put(tx, l, &bad)
 		}},
 		{"long overdue", "a lease that the sweeper has forgotten", func(tx store.Tx, l *Lease) error {
-			return put(tx, l, l.ended(Revoked, epoch.Add(-2*time.Hour).UnixNano()))
+			return put(tx, l, l.ended(Revoked, epoch.UnixNano()))
 		}},
 		{"no CBOR", "a lease that cannot be read", func(tx store.Tx, l *Lease) error { return tx.Put(recordOf(l.ID), []byte("x")) }},
 		{"a foreign key", "a key of no known kind", func(tx store.Tx, _ *Lease) error { return tx.Put([]byte("y"), nil) }},
@@ -99,6 +98,13 @@ func TestCheck(t *testing.T) {
 				}
 				return row.wreck(tx, l)
 			}))
+			r.clock.Add(overdue - 1)
+			for _, p := range r.problems() {
+				if strings.Contains(p.What, "forgotten") {
+					t.Fatalf("the sweeper has had no time: %s", p)
+				}
+			}
+			r.clock.Add(2)
 			found := r.problems()
 			if row.what == "" {
 				if len(found) != 0 {

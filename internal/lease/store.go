@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"jeton/internal/backend"
 	"jeton/internal/clock"
@@ -24,6 +25,8 @@ type Store struct {
 	issuers    Issuers
 	witness    Witness
 	unreadable func(error) bool
+	// opened is when the room was.
+	opened time.Time
 	// busy has the leases whose engine is being asked.
 	busy busy
 	// lanes ask engines in the background.
@@ -77,7 +80,7 @@ type Witness interface {
 func New(c Config) *Store {
 	s := &Store{
 		whole: c.Store, area: store.NewArea(c.Store, c.Prefix), clock: c.Clock, log: c.Log,
-		holders: c.Holders, issuers: c.Issuers, witness: c.Witness, unreadable: c.Unreadable,
+		holders: c.Holders, issuers: c.Issuers, witness: c.Witness, unreadable: c.Unreadable, opened: c.Clock.Now(),
 	}
 	if s.unreadable == nil {
 		s.unreadable = func(error) bool { return false }
