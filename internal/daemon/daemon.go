@@ -71,6 +71,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	defer cancel()
 	// A reader of standard output that goes away must fail a write, not end the server.
 	signal.Ignore(syscall.SIGPIPE)
+	tuneCollector(lookup(d.env))
 	if err := d.configure(); err != nil {
 		return err
 	}
