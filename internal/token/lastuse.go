@@ -142,6 +142,10 @@ func (s *Store) wrote(batch map[ID]lastUse) {
 			s.uses.pending[id] = now
 		}
 	}
+	if len(s.uses.pending) == 0 {
+		// A map keeps the room of its busiest minute.
+		s.uses.pending = map[ID]lastUse{}
+	}
 }
 
 // writeUses stores a batch. A token that is gone, or has ended, stays without trace; so does
