@@ -36,7 +36,7 @@ func (s *System) absentRoutes() []backend.Route {
 		{"this server has no managed keys", []string{"managed-keys/{path...}"}, false},
 		{"this server does not sync secrets elsewhere", []string{"sync/{path...}"}, false},
 		{"this server sends no events", []string{"events/{path...}"}, false},
-		{"this server counts no client activity", []string{"internal/counters/activity", "internal/counters/activity/{path...}", "internal/counters/config", "internal/counters/entities"}, false},
+		{"this server counts no client activity", []string{"internal/counters/activity", "internal/counters/activity/{path...}", "internal/counters/config"}, false},
 		{"external plugins are not supported", []string{"plugins/pins", "plugins/pins/{path...}", "plugins/reload/{path...}", "plugins/runtimes/{path...}"}, false},
 		{"this server does not show its memory", []string{"internal/inspect/{path...}"}, false},
 	} {

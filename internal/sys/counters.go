@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"jeton/internal/backend"
+	"jeton/internal/identity"
 	"jeton/internal/token"
 	"jeton/internal/version"
 )
@@ -14,6 +15,7 @@ const apiVersion = version.API
 func (s *System) counterRoutes() []backend.Route {
 	return []backend.Route{
 		{Pattern: "internal/counters/tokens", Summary: "How many service tokens there are.", Read: backend.Handle(s.countTokens)},
+		{Pattern: "internal/counters/entities", Summary: "How many entities there are.", Read: backend.Handle(s.countEntities)},
 		{Pattern: "replication/status", Summary: "This server does not replicate.", Open: true, Read: backend.Handle(s.replicationStatus)},
 	}
 }
@@ -32,6 +34,22 @@ func (s *System) countTokens(ctx context.Context, _ *backend.Call, _ *backend.No
 	_, total, err := s.Tokens.Count(ctx, token.CountByType)
 	reply := &tokenCounters{}
 	reply.Counters.ServiceTokens.Total = total
+	return reply, err
+}
+
+type entityCounters struct {
+	Counters struct {
+		Entities totalCount `json:"entities"`
+	} `json:"counters"`
+}
+
+// countEntities walks over them: entities are few beside tokens, and seldom counted.
+func (s *System) countEntities(ctx context.Context, _ *backend.Call, _ *backend.None) (*entityCounters, error) {
+	reply := &entityCounters{}
+	err := s.Identity.Entities(ctx, "", func(*identity.Entity) bool {
+		reply.Counters.Entities.Total++
+		return true
+	})
 	return reply, err
 }
 

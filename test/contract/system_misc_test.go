@@ -130,6 +130,11 @@ func TestSystemStatus(t *testing.T) {
 			before := h.do("GET", "sys/internal/counters/tokens", h.root, nil).is(200).number("data", "counters", "service_tokens", "total")
 			h.create(h.root, nil)
 			h.do("GET", "sys/internal/counters/tokens", h.root, nil).has(before+1, "data", "counters", "service_tokens", "total")
+			h.do("GET", "sys/internal/counters/entities", h.root, nil).is(200).has(0, "data", "counters", "entities", "total")
+			h.do("POST", "sys/auth/userpass", h.root, m{"type": "userpass"}).empty()
+			h.do("POST", "auth/userpass/users/ann", h.root, m{"password": "right"}).empty()
+			h.do("POST", "auth/userpass/login/ann", "", m{"password": "right"}).is(200)
+			h.do("GET", "sys/internal/counters/entities", h.root, nil).has(1, "data", "counters", "entities", "total")
 			h.do("GET", "sys/internal/counters/requests", h.root, nil).fails(404, "The functionality has been removed on this path")
 			h.do("GET", "sys/internal/counters/activity", h.root, nil).is(404)
 		}},
