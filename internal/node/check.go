@@ -77,7 +77,8 @@ type walk struct {
 func rooms() map[string]bool {
 	return map[string]bool{
 		string(tokenPrefix): false, string(leasePrefix): true, string(policyPrefix): true, string(auditPrefix): true,
-		string(edgePrefix): true, string(systemPrefix): true, "node/": true, "wrap/": true, "mount/e/": true, "mount/d/": false,
+		string(edgePrefix): true, string(systemPrefix): true, string(identityPrefix): false,
+		"node/": true, "wrap/": true, "mount/e/": true, "mount/d/": false,
 	}
 }
 

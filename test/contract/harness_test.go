@@ -157,10 +157,21 @@ func (h *house) start(raw store.Store) {
 	h.handler = server.New(h.node, config.Listener{}, 90*time.Second, server.About{}, log)
 	n := h.node
 	h.t.Cleanup(func() {
+		h.sound(n)
 		if err := n.Close(context.Background()); err != nil {
 			h.t.Logf("closing: %v", err)
 		}
 	})
+}
+
+// sound checks that no test leaves anything behind that contradicts itself.
+func (h *house) sound(n *node.Node) {
+	if n.Sealed() {
+		return
+	}
+	if _, err := n.Check(context.Background(), func(p node.Problem) { h.t.Errorf("the data after the test: %s", p) }); err != nil && !errors.Is(err, store.ErrClosed) {
+		h.t.Errorf("the data after the test: %v", err)
+	}
 }
 
 // answer is what came back.
