@@ -137,6 +137,8 @@ func (s *Server) follow(levels *logging.Levels, level slog.Level, asJSON bool) f
 			select {
 			case <-ctx.Done():
 				return
+			case <-s.ending:
+				return
 			case <-look.C:
 				if s.node.Sealed() {
 					return

@@ -33,6 +33,9 @@ type Server struct {
 	maxDuration time.Duration
 	bounds      *Bounds
 	always      always
+	// ending is closed when the listener takes no more connections: answers without an end of
+	// their own end then.
+	ending chan struct{}
 }
 
 // always are the values of the headers that every answer has.
@@ -61,7 +64,8 @@ type About struct {
 
 // New makes the server of one listener stanza.
 func New(n *node.Node, l config.Listener, maxDuration time.Duration, about About, log *slog.Logger) *Server {
-	s := &Server{node: n, listener: l, limits: newLimits(l.Limits), log: log, about: about, maxDuration: maxDuration, bounds: NewBounds(), always: newAlways()}
+	s := &Server{node: n, listener: l, limits: newLimits(l.Limits), log: log, about: about, maxDuration: maxDuration, bounds: NewBounds(), always: newAlways(),
+		ending: make(chan struct{})}
 	if l.Limits.MaxDuration > 0 {
 		s.maxDuration = l.Limits.MaxDuration
 	}
@@ -223,6 +227,7 @@ func (s *Server) Listen() (*Running, error) {
 		ConnState:         s.bounds.connState,
 		ConnContext:       connContext,
 	}}
+	run.http.RegisterOnShutdown(func() { close(s.ending) })
 	run.served.Go(func() {
 		if err := run.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			run.failed <- err

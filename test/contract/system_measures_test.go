@@ -230,3 +230,28 @@ func TestSystemRawPathsAreDescribed(t *testing.T) {
 		}
 	}
 }
+
+// A log that somebody follows does not hold up the end of the server.
+func TestSystemMonitorEndsWithTheListener(t *testing.T) {
+	h := measured(t, metrics.Settings{}, config.Listener{})
+	s := server.New(h.node, config.Listener{Network: "tcp", Address: "127.0.0.1:0", TLS: config.TLS{Disable: true}}, 90*time.Second, server.About{Levels: h.levels}, h.log)
+	run, err := s.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+run.Address.String()+"/v1/sys/monitor", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Vault-Token", h.root)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := run.Stop(ctx); err != nil {
+		t.Fatalf("stopping: %v", err)
+	}
+}
