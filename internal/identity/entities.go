@@ -3,7 +3,6 @@ package identity
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -15,7 +14,7 @@ import (
 
 // compare orders memberships, so that equal sets are equal lists.
 func (m Membership) compare(o Membership) int {
-	return cmp.Or(strings.Compare(m.Group, o.Group), strings.Compare(m.Mount, o.Mount))
+	return cmp.Or(strings.Compare(m.Group, o.Group), strings.Compare(m.Mount, o.Mount), strings.Compare(m.Name, o.Name))
 }
 
 // clone copies what a change may touch. Maps are replaced whole, never written.
@@ -78,8 +77,8 @@ func (c *EntityChange) apply(e *Entity) error {
 
 // WriteEntity makes an entity or changes one; created says which. Contract: identity §2.1.
 func (s *Store) WriteEntity(ctx context.Context, c EntityChange) (e *Entity, created bool, err error) {
-	if err := errors.Join(checkName("the entity", c.Name), checkName("the entity", c.ByName)); err != nil {
-		return nil, false, backend.Invalidf("the name of the entity is longer than %d bytes", maxName)
+	if err := cmp.Or(checkName("the entity", c.Name), checkName("the entity", c.ByName)); err != nil {
+		return nil, false, err
 	}
 	err = s.area.Update(ctx, func(tx store.Tx) error {
 		old, err := s.meant(tx, &c)

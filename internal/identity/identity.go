@@ -59,11 +59,18 @@ type Alias struct {
 	Updated    int64    `cbor:"8,keyasint"`
 }
 
-// Membership says that the last login at Mount put the entity into a group. It holds for as
-// long as the group's alias is of that mount.
+// Membership says that the last login at Mount put the entity into a group, by the canonical
+// name that the group's alias had. It holds for as long as the alias is still that.
 type Membership struct {
 	Group string `cbor:"1,keyasint"`
 	Mount string `cbor:"2,keyasint"`
+	Name  string `cbor:"3,keyasint"`
+}
+
+// holds says whether the membership counts. One whose alias was renamed, moved or deleted ends
+// at once, whether or not anybody has swept it up (CVE-2020-10660).
+func (g *Group) holds(m Membership) bool {
+	return g.External && g.ID == m.Group && g.Alias != nil && g.Alias.Mount == m.Mount && canonical(g.Alias.Name) == m.Name
 }
 
 // Group is a set of entities and of other groups.

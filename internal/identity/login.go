@@ -117,7 +117,7 @@ func (s *Store) externalAfter(r store.Reader, e *Entity, mount string, groups []
 			return nil, err
 		}
 		if id != "" {
-			out = append(out, Membership{Group: id, Mount: mount})
+			out = append(out, Membership{Group: id, Mount: mount, Name: canonical(name)})
 		}
 	}
 	slices.SortFunc(out, Membership.compare)

@@ -156,9 +156,7 @@ func (s *Store) groupsOf(r store.Reader, e *Entity) (groups []*Group, direct int
 		}
 	}
 	for _, m := range e.External {
-		// A membership ends with the group's alias, whether or not anybody has swept it up.
-		counts := func(g *Group) bool { return g.External && g.Alias != nil && g.Alias.Mount == m.Mount }
-		if err := add(m.Group, counts); err != nil {
+		if err := add(m.Group, func(g *Group) bool { return g.holds(m) }); err != nil {
 			return nil, 0, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"jeton/internal/backend"
+	"jeton/internal/identity"
 	"jeton/internal/lease"
 	"jeton/internal/record"
 	"jeton/internal/seal"
@@ -17,7 +18,7 @@ import (
 
 // Problem is something in the stored data that must not be there. It carries no secret.
 type Problem struct {
-	// Room says whose data it is: "token", "lease", "mount", "cubbyhole", "record".
+	// Room says whose data it is: "token", "lease", "identity", "mount", "cubbyhole", "record".
 	Room string `json:"room"`
 	What string `json:"what"`
 }
@@ -45,6 +46,10 @@ func (h *House) Check(ctx context.Context, report func(Problem)) (records int64,
 		return 0, err
 	}
 	err = h.Leases.Check(ctx, func(p lease.Problem) { report(Problem{"lease", p.String()}) })
+	if err != nil {
+		return 0, err
+	}
+	err = h.Identity.Check(ctx, func(p identity.Problem) { report(Problem{"identity", p.String()}) })
 	if err != nil {
 		return 0, err
 	}

@@ -95,9 +95,5 @@ func (e *Engine) listAliases(ctx context.Context, _ *backend.Call, req *pageRequ
 		return true
 	})
 	page := req.page(keys)
-	shown := map[string]any{}
-	for _, id := range page {
-		shown[id] = info[id]
-	}
-	return listing(page, shown), err
+	return listing(page, only(info, page)), err
 }

@@ -206,12 +206,5 @@ func (e *Engine) listEntityNames(ctx context.Context, _ *backend.Call, req *page
 		return true
 	})
 	page := req.page(names)
-	if len(page) < len(info) {
-		shown := map[string]any{}
-		for _, name := range page {
-			shown[name] = info[name]
-		}
-		info = shown
-	}
-	return listing(page, info), err
+	return listing(page, only(info, page)), err
 }

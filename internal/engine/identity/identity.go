@@ -19,7 +19,7 @@ func New(room *rooms.Store) *Engine { return &Engine{room: room} }
 
 // Routes are the paths of contract identity §2.
 func (e *Engine) Routes() []backend.Route {
-	return slices.Concat(e.entityRoutes(), e.aliasRoutes())
+	return slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.lookupRoutes())
 }
 
 // rootNamespace is the one that there is.
@@ -52,6 +52,15 @@ func (p *pageRequest) page(keys []string) []string {
 		keys = keys[:p.Limit]
 	}
 	return keys
+}
+
+// only is the part of info that is about keys.
+func only(info map[string]any, keys []string) map[string]any {
+	part := make(map[string]any, len(keys))
+	for _, key := range keys {
+		part[key] = info[key]
+	}
+	return part
 }
 
 // listing is a list with what is known of each key; none when it is empty.
