@@ -27,13 +27,17 @@ type Options struct {
 	// CacheBytes bounds the cache of blocks read from disk; 0 is 64 MiB. Beside it, the store
 	// needs up to 64 MiB for writes that are not yet in tables.
 	CacheBytes int64
+	// uncompressed leaves tables as they are: what lies in memory is only read slower for it.
+	uncompressed bool
 }
 
 // What Pebble is given, sized for records of some hundred bytes, written often, read by key and
 // deleted in ranges; and for a process that shall stay well below 600 MiB with any number of them.
 const (
 	defaultCacheBytes = 64 << 20
-	memoryCacheBytes  = 8 << 20
+	// memoryCacheBytes is as much: without room for a store's index and filter blocks a sweep
+	// over many records spends its time reading the same ones again. It fills only by use.
+	memoryCacheBytes = 64 << 20
 
 	// memTableBytes is how much is written before it becomes a table: about 15,000 token
 	// writes. It also bounds what is replayed after a crash (about 0.2 s of CPU time).
@@ -54,6 +58,10 @@ const (
 	bloomBitsPerKey = 10
 
 	baseLevelBytes = 64 << 20
+	// level0Tables is how many flushed memtables pile up before they are merged into the tables
+	// below: at two, merging was a seventh of what the making of a token cost. Reads ask the bloom
+	// filter of each.
+	level0Tables = 4
 	// level0Stop is out of reach: writers wait for flushes, which succeed even on a frozen
 	// disk, and never for compactions, which do not.
 	level0Stop = 1000
@@ -93,7 +101,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if s.disk, err = newFailStop(disk, path, logger); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
 	}
-	if err := s.open(path, opts.CacheBytes); err != nil {
+	if err := s.open(path, opts); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
 	}
 	return s, nil
@@ -102,7 +110,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 // OpenMemory returns a new, empty store that lives as long as the process. It is the same code
 // as a store on disk, over a file system in memory.
 func OpenMemory() (*Store, error) {
-	return Open(context.Background(), Options{Path: "memory", FS: vfs.NewMem(), CacheBytes: memoryCacheBytes})
+	return Open(context.Background(), Options{Path: "memory", FS: vfs.NewMem(), CacheBytes: memoryCacheBytes, uncompressed: true})
 }
 
 // prepare makes the data directory and returns the file system to use, and the one name of
@@ -116,7 +124,7 @@ func prepare(opts Options, logger *slog.Logger) (vfs.FS, string, error) {
 }
 
 // open locks the directory and starts Pebble.
-func (s *Store) open(path string, cacheBytes int64) (err error) {
+func (s *Store) open(path string, how Options) (err error) {
 	lock, err := pebble.LockDirectory(path, s.disk)
 	if err != nil {
 		if isHeld(err) {
@@ -133,7 +141,7 @@ func (s *Store) open(path string, cacheBytes int64) (err error) {
 	if err := s.removeStaged(path); err != nil {
 		return err
 	}
-	opts := s.engineOptions(cacheBytes)
+	opts := s.engineOptions(how)
 	opts.Lock = lock
 	if s.db, err = pebble.Open(path, opts); err != nil {
 		return errors.Join(err, s.disk.failure())
@@ -150,14 +158,14 @@ func (s *Store) open(path string, cacheBytes int64) (err error) {
 }
 
 // engineOptions are Pebble's settings; the constants above say why.
-func (s *Store) engineOptions(cacheBytes int64) *pebble.Options {
+func (s *Store) engineOptions(how Options) *pebble.Options {
 	opts := &pebble.Options{
 		FS:                          s.disk,
 		FormatMajorVersion:          format,
-		CacheSize:                   cacheBytes,
+		CacheSize:                   how.CacheBytes,
 		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: memTables,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       level0Tables,
 		L0StopWritesThreshold:       level0Stop,
 		LBaseMaxBytes:               baseLevelBytes,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
@@ -174,7 +182,11 @@ func (s *Store) engineOptions(cacheBytes int64) *pebble.Options {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBitsPerKey)
 	}
 	// Snappy: it gives up at once on ciphertext and halves what is not.
-	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	compression := pebble.DBCompressionFastest
+	if how.uncompressed {
+		compression = pebble.DBCompressionNone
+	}
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return compression })
 	return opts
 }
 
