@@ -80,7 +80,15 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s) each
 	done
 
 .PHONY: bench
-bench: ## Run the benchmarks of the packages
+bench: build ## Measure bin/jeton beside a bare server, also with a million tokens (10 minutes; docs/performance.md)
+	$(GO) run ./test/bench -sizes 10000,100000,1000000
+
+.PHONY: bench-quick
+bench-quick: build ## The same within a minute
+	$(GO) run ./test/bench -time 1s -sizes 10000 -settle 3s
+
+.PHONY: bench-packages
+bench-packages: ## Run the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
 .PHONY: clean

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +23,19 @@ type bench struct {
 	clients int
 	seconds time.Duration
 	only    string
-	audit   bool
-	server  *process
+	// sizes are the numbers of stored tokens at which growth is measured, ascending.
+	sizes  []int
+	settle time.Duration
+	// stored is how many tokens the server holds already.
+	stored int
+	server *process
+}
+
+// measured is all that a run found.
+type measured struct {
+	Operations []result `json:"operations"`
+	Disk       disk     `json:"disk"`
+	Growth     []growth `json:"growth"`
 }
 
 // result is one measured row.
@@ -50,14 +62,16 @@ func main() {
 	flag.IntVar(&b.clients, "clients", 32, "closed-loop clients")
 	flag.DurationVar(&b.seconds, "time", 5*time.Second, "how long each operation is measured")
 	flag.StringVar(&b.only, "only", "", "measure only operations whose name contains this")
-	flag.BoolVar(&b.audit, "audit", false, "with a file audit device")
+	sizes := flag.String("sizes", "10000,100000", "numbers of stored tokens at which growth is measured, ascending; empty for none")
+	flag.DurationVar(&b.settle, "settle", 10*time.Second, "how long the server is watched after a restart")
 	flag.Parse()
 	if *bare != "" {
 		fail(serveBare(*bare, *bareSize))
 	}
+	fail(b.setSizes(*sizes))
 	results, err := b.run()
-	fail(err)
 	report(results)
+	fail(err)
 	if *out != "" {
 		data, err := json.MarshalIndent(results, "", "  ")
 		fail(err)
@@ -82,10 +96,23 @@ func serveBare(address string, size int) error {
 	}))
 }
 
-func (b *bench) run() (results []result, err error) {
+// setSizes reads a list of numbers.
+func (b *bench) setSizes(list string) error {
+	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
+		size, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		b.sizes = append(b.sizes, size)
+	}
+	return nil
+}
+
+// run measures everything. On an error it returns what it has.
+func (b *bench) run() (out measured, err error) {
 	bareServer, err := startBare(600)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	defer func() { err = errors.Join(err, bareServer.stop()) }()
 	get := operation{name: "bare net/http", prepare: func(*bench, int) (func(*connection) error, error) {
@@ -96,44 +123,98 @@ func (b *bench) run() (results []result, err error) {
 	}}
 	base, err := b.measure(get, bareServer)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	results = append(results, base)
+	out.Operations = append(out.Operations, base)
 	dir, err := os.MkdirTemp("", "jeton-bench")
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if b.server, err = startJeton(b.binary, dir); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, b.server.stop()) }()
-	if err := b.server.initialise(); err != nil {
-		return nil, err
-	}
-	if err := b.prepareServer(); err != nil {
-		return nil, err
-	}
-	if b.audit {
-		options := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
-		if err := b.server.call("PUT", "/v1/sys/audit/file", options, nil); err != nil {
-			return nil, err
+	defer func() {
+		if b.server != nil {
+			err = errors.Join(err, b.server.stop())
 		}
+	}()
+	if err := b.open(filepath.Join(dir, "operations")); err != nil {
+		return out, err
 	}
+	if err := b.runOperations(base, &out); err != nil {
+		return out, err
+	}
+	if b.only != "" {
+		return out, nil
+	}
+	if err := b.runAudited(dir, base, &out); err != nil {
+		return out, err
+	}
+	if out.Disk, err = b.measureDisk(dir); err != nil {
+		return out, err
+	}
+	if len(b.sizes) == 0 {
+		return out, nil
+	}
+	// Growth begins with no tokens.
+	if err := b.server.stop(); err != nil {
+		return out, err
+	}
+	if err := b.open(filepath.Join(dir, "growth")); err != nil {
+		return out, err
+	}
+	for _, size := range b.sizes {
+		g, err := b.grow(size, b.settle)
+		if err != nil {
+			return out, fmt.Errorf("at %d tokens: %w", size, err)
+		}
+		out.Growth = append(out.Growth, g)
+	}
+	return out, nil
+}
+
+// open starts a new server in dir and makes what the operations use.
+func (b *bench) open(dir string) (err error) {
+	b.server = nil
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	if b.server, err = startJeton(b.binary, dir); err != nil {
+		return err
+	}
+	if err := b.server.initialise(); err != nil {
+		return err
+	}
+	return b.prepareServer()
+}
+
+func (b *bench) runOperations(base result, out *measured) error {
 	for _, op := range operations() {
 		if !strings.Contains(op.name, b.only) {
 			continue
 		}
 		r, err := b.measure(op, b.server)
 		if err != nil {
-			return results, fmt.Errorf("%s: %w", op.name, err)
+			return fmt.Errorf("%s: %w", op.name, err)
 		}
 		judge(op, base, &r)
-		results = append(results, r)
+		out.Operations = append(out.Operations, r)
 	}
-	resident, err := b.server.resident()
-	fmt.Printf("server resident after the run: %d MB\n", resident>>20)
-	return results, err
+	return nil
+}
+
+// runAudited measures the first operation again with a file audit device.
+func (b *bench) runAudited(dir string, base result, out *measured) error {
+	options := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
+	if err := b.server.call("PUT", "/v1/sys/audit/file", options, nil); err != nil {
+		return err
+	}
+	r, err := b.measure(operation{name: "lookup-self, audited", prepare: lookupSelf}, b.server)
+	if err != nil {
+		return err
+	}
+	r.CPUTimesBare = r.CPU / base.CPU
+	r.Verdict = fmt.Sprintf("%+.0f %% of lookup-self's cpu; wants at most +50 %%", (r.CPU/out.Operations[1].CPU-1)*100)
+	out.Operations = append(out.Operations, r)
+	return b.server.call("DELETE", "/v1/sys/audit/file", "", nil)
 }
 
 // judge sets a row against the bare server and the peer.
@@ -205,11 +286,15 @@ func (b *bench) measure(op operation, p *process) (result, error) {
 		CPU: float64(after-before) / 1e3 / float64(len(all)), Failures: failed.count.Load()}, nil
 }
 
-// report prints the table for people.
-func report(results []result) {
+// report prints the tables for people.
+func report(m measured) {
 	fmt.Printf("%-22s %10s %9s %9s %9s %9s %7s %7s %5s  %s\n", "operation", "ops/s", "p50 µs", "p99 µs", "p99.9 µs", "cpu µs", "x bare", "x peer", "fail", "target")
-	for _, r := range results {
+	for _, r := range m.Operations {
 		fmt.Printf("%-22s %10.0f %9.0f %9.0f %9.0f %9.1f %7.2f %7.1f %5d  %s\n",
 			r.Name, r.OpsPerSec, r.P50, r.P99, r.P999, r.CPU, r.CPUTimesBare, r.OpsTimesPeer, r.Failures, r.Verdict)
 	}
+	if d := m.Disk; d.Syncs > 0 {
+		fmt.Printf("\ndisk: %.0f syncs/s by one thread; %.0f durable commits/s by %d clients: %.2f a sync\n", d.Syncs, d.Commits, commitClients, d.Ratio)
+	}
+	reportGrowth(m.Growth)
 }

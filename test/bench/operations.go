@@ -140,6 +140,7 @@ func (b *bench) prepareServer() error {
 	steps := []struct{ method, path, body string }{
 		{"POST", "/v1/sys/mounts/secret", `{"type":"kv","options":{"version":"2"}}`},
 		{"PUT", "/v1/sys/policies/acl/bench", `{"policy":"path \"secret/data/*\" { capabilities = [\"create\",\"read\",\"update\"] }"}`},
+		{"PUT", "/v1/sys/policies/acl/maker", `{"policy":"path \"auth/token/create\" { capabilities = [\"create\",\"update\"] }"}`},
 		{"POST", "/v1/sys/auth/approle", `{"type":"approle"}`},
 		{"POST", "/v1/auth/approle/role/bench", `{"token_policies":"bench","token_ttl":"1h"}`},
 	}
