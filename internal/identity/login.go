@@ -10,9 +10,9 @@ import (
 	"jeton/internal/store"
 )
 
-// ErrRaced says that another login of the same alias came first: the caller begins anew, and
-// finds what that one made.
-var ErrRaced = errors.New("identity: another login made the entity first")
+// ErrRaced says that the alias changed hands during the login, by another first login of it for
+// one: the caller begins anew, and finds what there is now.
+var ErrRaced = errors.New("identity: the alias changed during the login")
 
 // Known is who logged in.
 type Known struct {
@@ -42,7 +42,7 @@ func (s *Store) Recognise(ctx context.Context, mount string, alias *backend.Alia
 		known = &Known{EntityID: next.ID, Created: old == nil}
 		if old != next {
 			known.Remember = func(tx store.Tx) error {
-				return s.remember(s.area.Within(tx), mount, alias, groups, known.EntityID)
+				return s.remember(s.area.Within(tx), mount, alias, groups, known)
 			}
 		}
 		return nil
@@ -52,12 +52,14 @@ func (s *Store) Recognise(ctx context.Context, mount string, alias *backend.Alia
 
 // remember does in tx what Recognise saw to be needed. The entity must still be the one that
 // the token was made out to.
-func (s *Store) remember(tx store.Tx, mount string, alias *backend.Alias, groups []string, id string) error {
-	old, next, err := s.afterLogin(tx, mount, alias, groups, id)
+func (s *Store) remember(tx store.Tx, mount string, alias *backend.Alias, groups []string, known *Known) error {
+	old, next, err := s.afterLogin(tx, mount, alias, groups, known.EntityID)
 	switch {
 	case err != nil:
 		return err
-	case next.ID != id:
+	case next.ID != known.EntityID || known.Created != (old == nil):
+		// The alias was made, moved or deleted since. An entity that is there must not be
+		// written over by a new one of its id.
 		return ErrRaced
 	case old == next:
 		return nil
@@ -122,6 +124,40 @@ func (s *Store) externalAfter(r store.Reader, e *Entity, mount string, groups []
 	}
 	slices.SortFunc(out, Membership.compare)
 	return slices.Compact(out), nil
+}
+
+// Regroup replaces the groups that logins at a mount have put the entity into: a method that
+// asks its directory again at a renewal says so by this. Contract: identity §3.5.
+func (s *Store) Regroup(ctx context.Context, entityID, mount string, groups []string) error {
+	change := func(r store.Reader) (old, next *Entity, err error) {
+		old, err = loadMerged(r, entityID)
+		if old == nil || err != nil || old.aliasOn(mount) < 0 {
+			return nil, nil, err
+		}
+		external, err := s.externalAfter(r, old, mount, groups)
+		if err != nil || slices.Equal(external, old.External) {
+			return nil, nil, err
+		}
+		next = old.clone()
+		next.External = external
+		return old, next, nil
+	}
+	var next *Entity
+	err := s.area.View(ctx, func(r store.Reader) (err error) {
+		_, next, err = change(r)
+		return err
+	})
+	if next == nil || err != nil {
+		return wrapped("look at an entity's groups", err)
+	}
+	err = s.area.Update(ctx, func(tx store.Tx) error {
+		old, next, err := change(tx)
+		if next == nil || err != nil {
+			return err
+		}
+		return s.put(tx, old, next)
+	})
+	return wrapped("change an entity's groups", err)
 }
 
 // EntityOf returns, inside tx (a transaction of the whole store), the entity of an alias of
