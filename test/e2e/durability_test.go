@@ -60,6 +60,7 @@ func TestKillKeepsWhatWasAcknowledged(t *testing.T) {
 		}
 		s.unseal()
 		ack.check(t, s)
+		s.sound()
 	}
 	t.Logf("%d tokens alive, %d revoked, %d values", len(ack.ends), len(ack.revoked), len(ack.values))
 }
