@@ -73,7 +73,7 @@ func TestKilledWhileRestoring(t *testing.T) {
 	s.must("jeton", "operator", "snapshot", "save", file)
 	s.must("jeton", "kv", "put", "secret/x", "state=new")
 	seen := map[string]int{}
-	for range 12 {
+	for round := range 9 {
 		restored := make(chan struct{})
 		command := s.command(s.environ(), "jeton", "operator", "snapshot", "restore", file)
 		if err := command.Start(); err != nil {
@@ -83,9 +83,17 @@ func TestKilledWhileRestoring(t *testing.T) {
 			defer close(restored)
 			_ = command.Wait() // its server may be killed under it
 		}()
-		// Asking for health is the clock here: the command needs some tens of these to begin.
-		for range rand.IntN(200) {
-			s.raw("GET", "sys/health", "", nil)
+		if round%3 == 0 {
+			// Some way into reading the file; asking for health is the clock here.
+			for range rand.IntN(400) {
+				s.raw("GET", "sys/health", "", nil)
+			}
+		} else {
+			// The server seals itself just before it exchanges the data.
+			await(t, patience, "a sealed server", func() bool { return s.raw("GET", "sys/health", "", nil).status == 503 })
+		}
+		if round%3 == 2 {
+			<-restored
 		}
 		s.kill()
 		<-restored
@@ -94,6 +102,9 @@ func TestKilledWhileRestoring(t *testing.T) {
 		got := s.value()
 		if got != "old" && got != "new" {
 			t.Fatalf("the value is %q", got)
+		}
+		if round%3 == 2 && got != "old" {
+			t.Error("a restore that was acknowledged is lost")
 		}
 		seen[got]++
 		s.sound()
