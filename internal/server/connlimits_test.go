@@ -256,9 +256,26 @@ func TestSlowStrangers(t *testing.T) {
 	}
 }
 
+// awaitWaiting returns once n connections wait.
+func (b *Bounds) awaitWaiting(t *testing.T, n int) {
+	t.Helper()
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); <-poll.C {
+		b.mu.Lock()
+		waiting := b.waiting.Len()
+		b.mu.Unlock()
+		if waiting == n {
+			return
+		}
+	}
+	t.Fatalf("%d connections do not come to wait", n)
+}
+
 // TestOldestWaiterGoes: a connection too many pushes out the one that has waited longest.
 func TestOldestWaiterGoes(t *testing.T) {
-	_, at, _ := serving(t, config.Listener{}, newBounds(2, 10, 1<<20), About{})
+	bounds := newBounds(2, 10, 1<<20)
+	_, at, _ := serving(t, config.Listener{}, bounds, About{})
 	host := strings.TrimPrefix(at, "http://")
 	var conns []*bufio.ReadWriter
 	for i := range 3 {
@@ -284,6 +301,8 @@ func TestOldestWaiterGoes(t *testing.T) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			t.Fatal(err)
 		}
+		// The client has its answer a moment before the server knows the connection as waiting.
+		bounds.awaitWaiting(t, min(i+1, 2))
 	}
 	if _, err := conns[0].ReadByte(); err != io.EOF && !strings.Contains(fmt.Sprint(err), "reset") {
 		t.Errorf("the first connection is still open: %v", err)
