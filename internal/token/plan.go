@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"jeton/internal/backend"
-	"jeton/internal/record"
-	"jeton/internal/store"
 )
 
 // Plan says how long a token can be kept alive and by what it is bounded: the arithmetic that
@@ -85,15 +83,11 @@ func (s *Store) ancestorsEnd(ctx context.Context, t *Token) (int64, error) {
 }
 
 // roleOf is the role that t was made by as it is now; nil when there is none.
-func (s *Store) roleOf(ctx context.Context, t *Token) (role *Role, err error) {
+func (s *Store) roleOf(ctx context.Context, t *Token) (*Role, error) {
 	if t.Origin.Role == "" {
 		return nil, nil
 	}
-	err = s.area.View(ctx, func(r store.Reader) (err error) {
-		role, err = record.Get[Role](r, roleRecord(t.Origin.Role))
-		return err
-	})
-	return role, err
+	return s.Role(ctx, t.Origin.Role)
 }
 
 // jittered is d, give or take a twentieth.

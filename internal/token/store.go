@@ -328,10 +328,15 @@ func (s *Store) FindID(ctx context.Context, id ID) (*Token, error) { return s.fi
 
 // FindSpent is FindID for the request that spends the token's last use: the token is dead to
 // every other request, but this one still acts for it.
-func (s *Store) FindSpent(ctx context.Context, id ID) (t *Token, err error) {
-	if t, err = s.find(ctx, id); t != nil || err != nil {
+func (s *Store) FindSpent(ctx context.Context, id ID) (*Token, error) {
+	if t, err := s.find(ctx, id); t != nil || err != nil {
 		return t, err
 	}
+	return s.readSpent(ctx, id)
+}
+
+// readSpent is the token if it has spent its last use and has not ended yet.
+func (s *Store) readSpent(ctx context.Context, id ID) (t *Token, err error) {
 	err = s.area.View(ctx, func(r store.Reader) (err error) {
 		t, err = load(r, id)
 		return err
