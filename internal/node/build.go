@@ -145,7 +145,7 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 	if err != nil {
 		return nil, err
 	}
-	vouch.mounts, rooms.Mounts = h.Mounts, h.Mounts
+	vouch.mounts, vouch.people, rooms.Mounts = h.Mounts, h.Identity, h.Mounts
 	box.area = h.Mounts.Area("cubbyhole/")
 	return h, nil
 }
@@ -202,7 +202,10 @@ func (b *boxes) Get(r store.Reader, id backend.TokenID, name string) (json.RawMe
 }
 
 // voucher joins tokens to the login methods that issued them.
-type voucher struct{ mounts *mount.Table }
+type voucher struct {
+	mounts *mount.Table
+	people *identity.Store
+}
 
 // mountInfo joins the token method to the mounts that bound its tokens.
 type mountInfo struct{ house *House }

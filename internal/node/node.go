@@ -310,5 +310,11 @@ func (v *voucher) Vouch(ctx context.Context, t *token.Token, c *backend.Call) (b
 	if err != nil {
 		return backend.Terms{}, backend.Mount{}, err
 	}
+	if login.GroupAliases != nil && t.EntityID != "" {
+		// The method has asked its directory again. Contract: identity §3.5.
+		if err := v.people.Regroup(ctx, t.EntityID, m.Entry.Accessor, login.GroupAliases); err != nil {
+			return backend.Terms{}, backend.Mount{}, err
+		}
+	}
 	return login.Terms, m.Info, nil
 }
