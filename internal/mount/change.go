@@ -164,7 +164,7 @@ func (t *Table) Add(ctx context.Context, e Entry) error {
 func (t *Table) add(ctx context.Context, e Entry) error {
 	t.changing.Lock()
 	defer t.changing.Unlock()
-	if other := t.conflict(e.Path); other != "" {
+	if other := t.conflict(e.Path, ""); other != "" {
 		return backend.Invalidf("path is already in use at %s", strings.TrimPrefix(other, AuthPrefix))
 	}
 	e.UUID = uuid.NewString()
@@ -185,10 +185,13 @@ func (t *Table) add(ctx context.Context, e Entry) error {
 }
 
 // conflict returns a mount that path would hide or be hidden by, "" when there is none. A
-// mount may be neither above nor below another.
-func (t *Table) conflict(path string) string {
+// mount may be neither above nor below another. The mount at leaving is on its way from there.
+func (t *Table) conflict(path, leaving string) string {
 	now := t.current.Load()
 	for _, have := range now.paths {
+		if have == leaving {
+			continue
+		}
 		if strings.HasPrefix(have, path) || strings.HasPrefix(path, have) {
 			return have
 		}
@@ -248,8 +251,8 @@ func (t *Table) Move(ctx context.Context, from, to string) error {
 		return backend.Invalidf("cannot remount to destination %q", to)
 	case !ok:
 		return backend.Invalidf("no matching mount at %q", from)
-	case t.conflict(to) != "" && t.conflict(to) != from:
-		return backend.Invalidf("path already in use at %q", t.conflict(to))
+	case t.conflict(to, from) != "":
+		return backend.Invalidf("path already in use at %q", t.conflict(to, from))
 	}
 	// No call may be under way when its tokens are revoked: one that logs in would leave a
 	// token under the old path. The backend is still reached to take back its secrets.

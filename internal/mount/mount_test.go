@@ -311,6 +311,11 @@ func TestMove(t *testing.T) {
 	} {
 		refused(t, d.Move(t.Context(), tt.from, tt.to), tt.text)
 	}
+	// Its own old path is no conflict, its neighbour's is: what is issued under a path is one mount's.
+	d.add("pair/a/", "kv")
+	d.add("pair/b/", "kv")
+	refused(t, d.Move(t.Context(), "pair/a/", "pair/"), `path already in use at "pair/b/"`)
+	refused(t, d.Move(t.Context(), "pair/b/", "pair/"), `path already in use at "pair/a/"`)
 	if err := d.Move(t.Context(), "secret/", "team/secret/"); err != nil {
 		t.Fatal(err)
 	}
