@@ -90,12 +90,7 @@ func (s *Server) monitor(ctx context.Context, r *http.Request) reply {
 		return s.errorReply(err)
 	}
 	x := &exchange{house: house, request: req, path: req.path}
-	if err = x.authenticate(ctx); err == nil {
-		err = x.spend(ctx)
-	}
-	if err == nil {
-		err = x.authorise(ctx)
-	}
+	err = x.admitRaw(ctx)
 	if auditErr := s.auditRequest(ctx, x, err); auditErr != nil {
 		return s.refuse(x, auditErr)
 	}

@@ -414,6 +414,9 @@ func (x *exchange) finish(ctx context.Context) (err error) {
 	if ttl == 0 || x.request.help || x.match.Route.Consumes || x.response.Status >= 400 {
 		return nil
 	}
+	if err := x.mayWrap(ctx); err != nil {
+		return err
+	}
 	inner := x.plain(false)
 	if inner.status >= 500 {
 		return errors.New("server: the answer that was to be wrapped could not be encoded")
@@ -423,6 +426,19 @@ func (x *exchange) finish(ctx context.Context) (err error) {
 		accessor = x.response.Auth.Accessor
 	}
 	x.wrapped, err = x.house.Wrap.Wrap(ctx, ttl, x.path, wrapAnswer(inner), accessor)
+	return err
+}
+
+// mayWrap refuses to put aside, for as long as a stranger likes, what open paths tell everyone:
+// each wrapping is stored. Logins have proved who asks (compare CVE-2026-46405).
+func (x *exchange) mayWrap(ctx context.Context) error {
+	if x.token != nil || x.response.Auth != nil {
+		return nil
+	}
+	if x.request.token == "" {
+		return backend.Invalidf("response wrapping of this path needs a token")
+	}
+	_, err := x.house.Tokens.Authenticate(ctx, x.request.token, x.request.remote.Addr())
 	return err
 }
 

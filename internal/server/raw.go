@@ -276,18 +276,24 @@ func (s *Server) sealNow(ctx context.Context, r *http.Request) reply {
 	return reply{status: http.StatusNoContent}
 }
 
-// maySeal is the answer to who may not seal, nil for who may; a sealed server asks nobody.
+// maySeal is the answer to who may not seal, nil for who may. A sealed server asks nobody, and so
+// it must not seal for them either: it may be unsealed before the sealing begins.
 func (s *Server) maySeal(ctx context.Context, r *http.Request) *reply {
-	house, leave := s.node.Enter()
-	if house == nil {
-		return nil
+	done := reply{status: http.StatusNoContent}
+	if s.node.Sealed() {
+		return &done
 	}
-	defer leave()
+	// Outside the house: sealing must not wait for a stranger who takes long to send a body.
 	req, err := s.read(r)
 	if err != nil {
 		out := s.errorReply(err)
 		return &out
 	}
+	house, leave := s.node.Enter()
+	if house == nil {
+		return &done
+	}
+	defer leave()
 	x := &exchange{house: house, request: req, path: req.path}
 	if err := s.admitSeal(ctx, x); err != nil {
 		out := s.refuse(x, err)
@@ -299,15 +305,18 @@ func (s *Server) maySeal(ctx context.Context, r *http.Request) *reply {
 // stepDown answers a caller with sudo on sys/step-down: one node has nobody to hand over to, so
 // there is nothing to do. Contract: sys §4; observed, sys §4.
 func (s *Server) stepDown(ctx context.Context, r *http.Request) reply {
+	if s.node.Sealed() {
+		return reply{status: http.StatusNoContent}
+	}
+	req, err := s.read(r)
+	if err != nil {
+		return s.errorReply(err)
+	}
 	house, leave := s.node.Enter()
 	if house == nil {
 		return reply{status: http.StatusNoContent}
 	}
 	defer leave()
-	req, err := s.read(r)
-	if err != nil {
-		return s.errorReply(err)
-	}
 	x := &exchange{house: house, request: req, path: req.path}
 	err = s.admitSeal(ctx, x)
 	x.afterLastUse(ctx, s)
@@ -317,17 +326,25 @@ func (s *Server) stepDown(ctx context.Context, r *http.Request) reply {
 	return reply{status: http.StatusNoContent}
 }
 
+// admitRaw authenticates and authorises a request that no route serves. A wrapping token keeps its
+// use: it is worth nothing here, and a mistake must not burn a secret.
+func (x *exchange) admitRaw(ctx context.Context) error {
+	if err := x.authenticate(ctx); err != nil {
+		return err
+	}
+	if !x.token.Wrapping() {
+		if err := x.spend(ctx); err != nil {
+			return err
+		}
+	}
+	return x.authorise(ctx)
+}
+
 // admitSeal authenticates, authorises and audits a request to seal or to step down.
 func (s *Server) admitSeal(ctx context.Context, x *exchange) error {
 	// A request for help must not seal.
 	x.request.help = false
-	err := x.authenticate(ctx)
-	if err == nil && !x.token.Wrapping() {
-		err = x.spend(ctx)
-	}
-	if err == nil {
-		err = x.authorise(ctx)
-	}
+	err := x.admitRaw(ctx)
 	if err == nil && !x.decision.Sudo {
 		x.decision.Allowed = false
 		err = &backend.Error{Kind: backend.DeniedByPolicy}

@@ -45,11 +45,10 @@ type shareAnswer struct {
 // byShares makes a raw handler of what share holders ask for.
 func (s *Server) byShares(act func(ctx context.Context, c *shareCall) (shareAnswer, error)) rawHandler {
 	return func(ctx context.Context, r *http.Request) reply {
-		house, leave := s.node.Enter()
-		if house == nil {
+		if s.node.Sealed() {
 			return s.errorReply(errSealed)
 		}
-		defer leave()
+		// Outside the house: sealing must not wait for a stranger who takes long to send a body.
 		req, err := s.read(r)
 		if err == nil && r.Method == http.MethodDelete {
 			// The nonce of what is to be cancelled comes in a body.
@@ -58,6 +57,11 @@ func (s *Server) byShares(act func(ctx context.Context, c *shareCall) (shareAnsw
 		if err != nil {
 			return s.errorReply(err)
 		}
+		house, leave := s.node.Enter()
+		if house == nil {
+			return s.errorReply(errSealed)
+		}
+		defer leave()
 		x := &exchange{house: house, request: req, path: req.path}
 		if err := s.auditRequest(ctx, x, nil); err != nil {
 			return s.refuse(x, err)

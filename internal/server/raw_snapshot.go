@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"jeton/internal/backend"
@@ -58,12 +59,7 @@ func (s *Server) admitBulk(ctx context.Context, r *http.Request, sudo bool) *rep
 	// What help or wrapping would do to a stream is nothing that anyone asks for.
 	req.help, req.wrapTTL = false, 0
 	x := &exchange{house: house, request: req, path: req.path}
-	if err = x.authenticate(ctx); err == nil {
-		err = x.spend(ctx)
-	}
-	if err == nil {
-		err = x.authorise(ctx)
-	}
+	err = x.admitRaw(ctx)
 	if err == nil && sudo && !x.decision.Sudo && !x.decision.Root {
 		x.decision.Allowed = false
 		err = &backend.Error{Kind: backend.DeniedByPolicy}
@@ -94,7 +90,11 @@ func (s *Server) streaming(contentType string, write func(ctx context.Context, h
 		house, leave := s.node.Enter()
 		err := error(errSealed)
 		if house != nil {
-			err = write(ctx, house, w)
+			inside, out := context.WithCancel(ctx)
+			watch := s.cutAtSeal(inside, out, control)
+			err = write(inside, house, w)
+			out()
+			watch.Wait()
 			leave()
 		}
 		if err != nil {
@@ -105,6 +105,27 @@ func (s *Server) streaming(contentType string, write func(ctx context.Context, h
 			_ = control.SetWriteDeadline(time.Unix(1, 0))
 		}
 	}}
+}
+
+// cutAtSeal ends a stream when the server is being sealed: sealing waits for all who are in the
+// house, and a client that has stopped reading would keep the keys in memory for as long as it
+// likes. The watch ends with ctx.
+func (s *Server) cutAtSeal(ctx context.Context, cancel context.CancelFunc, control *http.ResponseController) *sync.WaitGroup {
+	watch := &sync.WaitGroup{}
+	watch.Go(func() {
+		look := time.NewTicker(monitorLooks)
+		defer look.Stop()
+		for !s.node.Sealed() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+			}
+		}
+		cancel()
+		_ = control.SetWriteDeadline(time.Unix(1, 0))
+	})
+	return watch
 }
 
 // snapshot streams a copy of all data, as it is stored.
