@@ -79,9 +79,9 @@ func (c *checker) key(k []byte) error {
 // lastOf is the second of a pair.
 func lastOf(k []byte) string { return string(k[bytes.LastIndexByte(k, '/')+1:]) }
 
-// unreadable reports a record that cannot be read; only a store that is gone ends the walk.
+// unreadable reports a record that cannot be read; any other error ends the walk.
 func (c *checker) unreadable(id string, err error) error {
-	if errors.Is(err, store.ErrClosed) || errors.Is(err, context.Canceled) {
+	if !unreadable(err) {
 		return err
 	}
 	c.problem(id, "a record that cannot be read")

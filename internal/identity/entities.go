@@ -3,12 +3,14 @@ package identity
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
 
 	"jeton/internal/backend"
 	"jeton/internal/record"
+	"jeton/internal/seal"
 	"jeton/internal/store"
 )
 
@@ -200,22 +202,29 @@ func (s *Store) Entity(ctx context.Context, by Selector) (view *EntityView, err 
 }
 
 // Entities calls fn with every entity after the id given, in the order of ids, until it
-// returns false. The entities are fn's to keep.
+// returns false. The entities are fn's to keep. One that cannot be read is left out: Check
+// reports it, and it must not hide the others.
 func (s *Store) Entities(ctx context.Context, after string, fn func(*Entity) bool) error {
 	all := store.PrefixRange([]byte{entityKey})
 	if after != "" {
 		all.From = store.After(key(entityKey, after))
 	}
+	all.KeysOnly = true // a value that does not decrypt would end the scan
 	err := s.area.View(ctx, func(r store.Reader) error {
-		return r.Scan(all, func(k, v []byte) (bool, error) {
-			e := &Entity{ID: string(k[1:])}
-			if err := record.Decode(v, e); err != nil {
-				return false, err
+		return r.Scan(all, func(k, _ []byte) (bool, error) {
+			e, err := load(r, string(k[1:]))
+			if unreadable(err) {
+				return true, nil
 			}
-			return fn(e), nil
+			return err == nil && fn(e), err
 		})
 	})
 	return wrapped("list entities", err)
+}
+
+// unreadable says that a record is there and cannot be read.
+func unreadable(err error) bool {
+	return errors.Is(err, record.ErrMalformed) || errors.Is(err, seal.ErrUndecryptable)
 }
 
 // DeleteEntity removes an entity with its aliases and memberships; none is no error. Tokens of

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"jeton/internal/backend"
-	"jeton/internal/record"
 	"jeton/internal/store"
 )
 
@@ -271,10 +270,14 @@ func (s *Store) Groups(ctx context.Context, after string, fn func(g *Group, pare
 	if after != "" {
 		all.From = store.After(key(groupKey, after))
 	}
+	all.KeysOnly = true
 	err := s.area.View(ctx, func(r store.Reader) error {
-		return r.Scan(all, func(k, v []byte) (bool, error) {
-			g := &Group{ID: string(k[1:])}
-			if err := record.Decode(v, g); err != nil {
+		return r.Scan(all, func(k, _ []byte) (bool, error) {
+			g, err := loadGroup(r, string(k[1:]))
+			if unreadable(err) {
+				return true, nil
+			}
+			if err != nil {
 				return false, err
 			}
 			parents, err := seconds(r, parentGroupKey, g.ID, 0)

@@ -128,6 +128,25 @@ func TestEntityPoliciesCVE20255999(t *testing.T) {
 	h.do("GET", "identity/entity/name/x", h.root, nil).fails(404)
 }
 
+// CVE-2026-115358: what was sent in the wrong type is not told to anybody.
+func TestIdentityEchoCVE2026115358(t *testing.T) {
+	h := open(t)
+	h.do("POST", "sys/audit/rec", h.root, m{"type": "recorder"}).empty()
+	for _, path := range []string{"identity/entity", "identity/group", "identity/entity-alias", "identity/entity/merge", "identity/lookup/entity"} {
+		for _, name := range []string{"policies", "metadata", "member_entity_ids", "custom_metadata", "from_entity_ids", "id"} {
+			for _, bad := range []any{m{"x": m{"y": "a-secret"}}, []any{m{"y": "a-secret"}}} {
+				a := h.do("POST", path, h.root, m{name: bad})
+				if a.status >= 500 || strings.Contains(a.body, "a-secret") {
+					t.Errorf("%s with a bad %s: %d %s", path, name, a.status, a.body)
+				}
+			}
+		}
+	}
+	if lines := asJSON(t, h.audit.all(t)); strings.Contains(lines, "a-secret") {
+		t.Error("the audit log holds what was sent")
+	}
+}
+
 // The update of entity/name/X accepted an id of another entity and changed that one.
 func TestEntityRetarget(t *testing.T) {
 	h := open(t)
