@@ -237,7 +237,7 @@ func TestRegroup(t *testing.T) {
 }
 
 // CVE-2025-5999, CVE-2025-64761: what old data holds of root counts for nothing.
-func TestStoredRootCountsForNothing(t *testing.T) {
+func TestStoredRootCVE202564761(t *testing.T) {
 	r := newRoom(t)
 	id := r.entity("e", "ok")
 	group := r.group(GroupChange{ByName: "g", Entities: &[]string{id}})

@@ -245,7 +245,7 @@ func TestFirstLogins(t *testing.T) {
 }
 
 // Contract: identity §2.3; CVE-2021-41802: an alias write joins no entities.
-func TestEntityAlias(t *testing.T) {
+func TestEntityAliasCVE202141802(t *testing.T) {
 	h := open(t)
 	h.user("up", "x")
 	h.user("up2", "x")
