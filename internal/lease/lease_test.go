@@ -43,7 +43,7 @@ func TestIssueRenewExpire(t *testing.T) {
 	}
 }
 
-// Contract: leases §5.1; the issue's promise: exactly once, also across a restart in between.
+// Contract: leases §5.1; the promise: exactly once, also across a restart in between.
 func TestHolderDies(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart %t", restart), func(t *testing.T) {

@@ -87,7 +87,7 @@ func TestFirstLookupReadsTheAncestryAlone(t *testing.T) {
 	}
 }
 
-// The promise: revoking the root of a tree is one small write whatever hangs below,
+// The promise: revoking the root of a tree is one small write whatever hangs below,
 // and from the answer on every descendant is refused; sweeping is bounded step by step.
 func TestRevokingATreeIsOneWrite(t *testing.T) {
 	for _, size := range []int{0, 10, 5_000} {

@@ -65,7 +65,7 @@ func TestParseSort(t *testing.T) {
 	}
 }
 
-// The issue: a page of 100 costs the same at 1,000 tokens and at many more, whatever it is
+// The promise: a page of 100 costs the same at 1,000 tokens and at many more, whatever it is
 // filtered and sorted by.
 func TestPageCostsTheSame(t *testing.T) {
 	queries := map[string]Query{

@@ -48,7 +48,7 @@ func (w *world) endings(cause Cause) map[string]int {
 	return heard
 }
 
-// The issue: revoke-matching answers when the tokens are dead to the world, cached or not, with
+// The promise: revoke-matching answers when the tokens are dead to the world, cached or not, with
 // all below them; everything else lives on.
 func TestJobEndsAtOnce(t *testing.T) {
 	w := newWorld(t)
@@ -254,7 +254,7 @@ func crowded(w *world, n int) (others []*Issued) {
 	return others
 }
 
-// The issue: answers at once, whatever matches: one small transaction, whether it ends ten
+// The promise: answers at once, whatever matches: one small transaction, whether it ends ten
 // tokens or twenty thousand.
 func TestJobCostsNothingToBegin(t *testing.T) {
 	cost := func(n int) (reads, writes int64) {
@@ -322,7 +322,7 @@ func TestJobDoesNotChaseThePresent(t *testing.T) {
 	}
 }
 
-// The issue: a job survives a crash, and leaves one audit entry for each token. Whatever
+// The promise: a job survives a crash, and leaves one audit entry for each token. Whatever
 // becomes of any one transaction, the end is the same.
 func TestJobSurvivesCrashes(t *testing.T) {
 	const size = 2*sweepBatch + 10

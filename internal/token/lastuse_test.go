@@ -24,7 +24,7 @@ func (w *world) use(i *Issued, from string) {
 	w.Used(found, netip.MustParseAddr(from))
 }
 
-// The issue: last use with time, address and count, without a write for each request.
+// The promise: last use with time, address and count, without a write for each request.
 func TestLastUseWritesNothingByItself(t *testing.T) {
 	s := &counting{Store: memory(t)}
 	w := worldOver(t, s)

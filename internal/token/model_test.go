@@ -10,7 +10,7 @@ import (
 	"jeton/internal/store/embedded"
 )
 
-// node is a token in the model of the hierarchy: what the issue says in the fewest words.
+// node is a token in the model of the hierarchy: what is promised, in the fewest words.
 type node struct {
 	issued  *Issued
 	parent  *node

@@ -48,7 +48,7 @@ func TestRaceForUses(t *testing.T) {
 	}
 }
 
-// The issue's promise: a wrapping token under 1,000 unwraps at once is opened once.
+// The promise: a wrapping token under 1,000 unwraps at once is opened once.
 func TestRaceForOneAnswer(t *testing.T) {
 	w := newWorld(t)
 	i := w.must(w.IssueWrapping(w.ctx, time.Minute, "a", func(tx store.Tx, id ID) error { return w.boxes.put(tx, id, "response") }))
@@ -71,7 +71,7 @@ func TestRaceForOneAnswer(t *testing.T) {
 	}
 }
 
-// The issue's promise: a child made while its parent is revoked is never alive afterwards.
+// The promise: a child made while its parent is revoked is never alive afterwards.
 func TestRaceOfCreateAndRevoke(t *testing.T) {
 	w := newWorld(t)
 	for round := range 1500 {

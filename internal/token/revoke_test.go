@@ -131,7 +131,7 @@ func TestRevokeOrphanOfTheDead(t *testing.T) {
 	}
 }
 
-// The promise, and contract leases §4.6: a parent's end by time takes its subtree with
+// The promise, and contract leases §4.6: a parent's end by time takes its subtree with
 // it at that second, not when the sweeper comes.
 func TestExpiryTakesTheTree(t *testing.T) {
 	w := newWorld(t)
@@ -158,7 +158,7 @@ func TestExpiryTakesTheTree(t *testing.T) {
 	}
 }
 
-// The promise: a renewed token's old end must not kill it or its children, a shortened
+// The promise: a renewed token's old end must not kill it or its children, a shortened
 // one's must; also where the ancestry was proved before.
 func TestRenewalMovesTheEnd(t *testing.T) {
 	w := newWorld(t)

@@ -31,7 +31,7 @@ func (m *soul) living(now int64) bool {
 	return !m.ended && (m.expires == 0 || now < m.expires) && (m.parent == nil || m.parent.living(now))
 }
 
-// selected is the filter in the words of the issue, one token at a time.
+// selected is the filter in plain words, one token at a time.
 func (m *soul) selected(f *Filter, now int64) bool {
 	t := m.issued.Token
 	last := max(t.Life.Created, m.used)

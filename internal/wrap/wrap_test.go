@@ -219,7 +219,7 @@ func TestRewrap(t *testing.T) {
 	p.opens(first.Token)
 }
 
-// The promise; contract: wrapping §4.2.3, §8.17: of 1,000 who open, one does, and a
+// The promise; contract: wrapping §4.2.3, §8.17: of 1,000 who open, one does, and a
 // rewrap among them takes the answer along whole or not at all.
 func TestRaceToOpen(t *testing.T) {
 	p := newParcel(t)
