@@ -118,7 +118,8 @@ type Route struct {
 	// Pattern is the path below the mount, segments split by slashes: a word stands for
 	// itself; {name} is one segment of letters, digits, `_`, `-` and `.` (contract:
 	// auth-methods §0); {name|lower} the same, read in lower case, also by the ACL;
-	// {name...} is the rest of the path, slashes included, and never empty but for List.
+	// {name...} is the rest of the path, slashes included, and never empty but for List;
+	// {name|lower...} the same in lower case.
 	Pattern string
 	// Summary is one line of help, Detail what a person wants to know next.
 	Summary, Detail string
@@ -162,8 +163,10 @@ func (r *Route) Endpoint(op Operation) Endpoint {
 type Call struct {
 	Operation Operation
 	// Path is the canonical path below the mount, the very bytes the ACL saw.
-	Path  string
-	Mount Mount
+	Path string
+	// Folded says that the path was sent in another form: its case was changed.
+	Folded bool
+	Mount  Mount
 	// Captures are the parts of Path that the route's pattern names.
 	Captures map[string]string
 	// Data is the JSON body, form or query: numbers are json.Number. Nil when there was none.

@@ -97,6 +97,11 @@ func (c *compiled) match(op Operation, path string) (Match, bool) {
 			if rest == "" && op != List {
 				return Match{}, false
 			}
+			if s.lower {
+				lower := strings.ToLower(rest)
+				folded = folded || lower != rest
+				rest = lower
+			}
 			m.capture(s.name, rest)
 			if folded {
 				m.Path = c.rebuild(m.Captures)
@@ -183,7 +188,7 @@ func parsePattern(pattern string) []segment {
 		s := segment{name: name}
 		s.name, s.rest = strings.CutSuffix(s.name, "...")
 		s.name, s.lower = strings.CutSuffix(s.name, "|lower")
-		if s.name == "" || (s.rest && i != len(words)-1) || (s.rest && s.lower) {
+		if s.name == "" || (s.rest && i != len(words)-1) {
 			panic(fmt.Sprintf("backend: malformed pattern %q", pattern))
 		}
 		segments[i] = s

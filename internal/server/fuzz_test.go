@@ -29,7 +29,7 @@ type patterns struct{}
 func (patterns) Routes() []backend.Route {
 	nothing := backend.Handle(func(context.Context, *backend.Call, *backend.None) (*backend.None, error) { return nil, nil })
 	var routes []backend.Route
-	for _, p := range []string{"config", "users", "users/{name|lower}", "users/{name|lower}/password", "role/{role}/id/{id|lower}", "data/{path...}", ""} {
+	for _, p := range []string{"config", "users", "users/{name|lower}", "users/{name|lower}/password", "acl/{name|lower...}", "role/{role}/id/{id|lower}", "data/{path...}", ""} {
 		routes = append(routes, backend.Route{Pattern: p, Read: nothing, Write: nothing, Delete: nothing, List: nothing})
 	}
 	return routes
@@ -75,7 +75,7 @@ func table(t testing.TB) *mount.Table {
 func FuzzPath(f *testing.F) {
 	for _, seed := range []string{
 		"a/config", "a/users/Bob", "a/users/BOB/password", "a/data/x//y", "a/data/../config", "a/data/%2e%2e/config", "a/data/%252e%252e", "b/c/config/",
-		"a", "a/", "", "/", "//", "a%2Fconfig", "a/role/R/id/ID", "a/users/b%00b", "a/users/%FF", "a/users/b%E2%80%8Bb", "A/users/bob", "a/users/%C4%B0", "a/data/.",
+		"a", "a/", "", "/", "//", "a%2Fconfig", "a/role/R/id/ID", "a/users/b%00b", "a/users/%FF", "a/users/b%E2%80%8Bb", "A/users/bob", "a/users/%C4%B0", "a/acl/%C4%B0/%E2%84%AA", "a/data/.",
 		"a/data/x?list=true", "a/data/%5c..%5c", "a/users/.bob", "a/users/bob/", "b/config", "b/c", "a/data/" + strings.Repeat("x/", 100),
 	} {
 		f.Add(seed, false)
@@ -116,7 +116,8 @@ func FuzzPath(f *testing.F) {
 		if got := rebuilt(x.match.Route.Pattern, x.call.Captures); got != strings.TrimSuffix(x.call.Path, "/") && got != x.call.Path {
 			t.Fatalf("path %q, and its captures make %q", x.call.Path, got)
 		}
-		if !strings.EqualFold(x.path, q.path) && x.path != q.path+"/" {
+		// Not EqualFold: some letters have a small form of more than one rune.
+		if want := strings.ToLower(q.path); strings.ToLower(x.path) != want && x.path != q.path+"/" {
 			t.Fatalf("%q became %q", q.path, x.path)
 		}
 		oneReading(t, x.path)

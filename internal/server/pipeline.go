@@ -116,6 +116,7 @@ func (x *exchange) find() {
 	x.call = &backend.Call{
 		Operation: x.request.operation,
 		Path:      x.match.Path,
+		Folded:    x.path != x.request.path,
 		Mount:     m.Info,
 		Captures:  x.match.Captures,
 		Data:      x.request.data,

@@ -2,6 +2,7 @@ package sys
 
 import (
 	"context"
+	"strings"
 
 	"jeton/internal/backend"
 )
@@ -9,13 +10,22 @@ import (
 func (s *System) policyRoutes() []backend.Route {
 	return []backend.Route{
 		{Pattern: "policies/acl", Summary: "List the ACL policies.", List: backend.Handle(s.listPolicies)},
-		{Pattern: "policies/acl/{name...}", Summary: "An ACL policy.",
+		{Pattern: "policies/acl/{name|lower...}", Summary: "An ACL policy.",
 			Read: backend.Handle(s.readPolicy), Write: backend.Handle(s.writePolicy), Delete: backend.Handle(s.deletePolicy)},
 		{Pattern: "policy", Summary: "List the ACL policies; the old path.", Inject: true,
 			Read: backend.Handle(s.listOldPolicies), List: backend.Handle(s.listOldPolicies)},
-		{Pattern: "policy/{name...}", Summary: "An ACL policy; the old path.", Inject: true,
+		{Pattern: "policy/{name|lower...}", Summary: "An ACL policy; the old path.", Inject: true,
 			Read: backend.Handle(s.readOldPolicy), Write: backend.Handle(s.writePolicy), Delete: backend.Handle(s.deletePolicy)},
 	}
+}
+
+// checkTrimmed refuses a name with blanks around it: it would lead to the policy without them,
+// past a rule that denies that one (compare CVE-2026-89322).
+func checkTrimmed(name string) error {
+	if strings.TrimSpace(name) != name {
+		return backend.Invalidf("invalid policy name: it begins or ends with a blank")
+	}
+	return nil
 }
 
 type policyName struct {
@@ -54,6 +64,9 @@ func (s *System) listOldPolicies(ctx context.Context, _ *backend.Call, _ *backen
 }
 
 func (s *System) readPolicy(ctx context.Context, _ *backend.Call, req *policyName) (*policyData, error) {
+	if err := checkTrimmed(req.Name); err != nil {
+		return nil, err
+	}
 	p, err := s.Policies.Get(ctx, req.Name)
 	if err != nil {
 		return nil, err
@@ -62,6 +75,9 @@ func (s *System) readPolicy(ctx context.Context, _ *backend.Call, req *policyNam
 }
 
 func (s *System) readOldPolicy(ctx context.Context, _ *backend.Call, req *policyName) (*oldPolicyData, error) {
+	if err := checkTrimmed(req.Name); err != nil {
+		return nil, err
+	}
 	p, err := s.Policies.Get(ctx, req.Name)
 	if err != nil {
 		return nil, err
@@ -70,14 +86,20 @@ func (s *System) readOldPolicy(ctx context.Context, _ *backend.Call, req *policy
 }
 
 func (s *System) writePolicy(ctx context.Context, c *backend.Call, req *policyRequest) (*backend.None, error) {
+	if err := checkTrimmed(req.Name); err != nil {
+		return nil, err
+	}
 	text := req.Policy
 	if text == "" && req.Rules != "" {
 		text = req.Rules
 		c.Warn("'rules' is deprecated, please use 'policy' instead")
 	}
-	_, warnings, err := s.Policies.Put(ctx, req.Name, text)
+	name, warnings, err := s.Policies.Put(ctx, req.Name, text)
 	if err != nil {
 		return nil, err
+	}
+	if c.Folded {
+		c.Warn("policy name was converted to " + name)
 	}
 	for _, w := range warnings {
 		c.Warn(w)
@@ -86,5 +108,8 @@ func (s *System) writePolicy(ctx context.Context, c *backend.Call, req *policyRe
 }
 
 func (s *System) deletePolicy(ctx context.Context, _ *backend.Call, req *policyName) (*backend.None, error) {
+	if err := checkTrimmed(req.Name); err != nil {
+		return nil, err
+	}
 	return nil, s.Policies.Delete(ctx, req.Name)
 }

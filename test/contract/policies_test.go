@@ -188,6 +188,22 @@ func TestPolicyEdgeCases(t *testing.T) {
 			h.do("DELETE", "sys/policies/acl/DEV", h.root, nil).empty()
 			h.do("GET", "sys/policies/acl/dev", h.root, nil).fails(404)
 		}},
+		{"CVE-2026-89322: no other form of a name leads past a deny", func(t *testing.T, h *house) {
+			h.policy("prod", `path "a" { capabilities = ["read"] }`)
+			for _, base := range []string{"sys/policies/acl/", "sys/policy/"} {
+				token := h.holder("editor", `path "`+base+`*" { capabilities = ["create", "read", "update", "delete"] }
+path "`+base+`prod" { capabilities = ["deny"] }`)
+				h.do("GET", base+"default", token, nil).is(200)
+				for _, form := range []string{"prod", "PROD", "Prod", "%20prod", "prod%20", "pro%44"} {
+					for _, method := range []string{"GET", "PUT", "DELETE"} {
+						if a := h.do(method, base+form, token, m{"policy": `path "b" { capabilities = ["read"] }`}); a.status != 403 && a.status != 400 {
+							t.Errorf("%s %s%s: %d", method, base, form, a.status)
+						}
+					}
+				}
+			}
+			h.do("GET", "sys/policies/acl/prod", h.root, nil).is(200).has(`path "a" { capabilities = ["read"] }`, "data", "policy")
+		}},
 		{"policies §13.19 built-in policies", func(t *testing.T, h *house) {
 			for _, base := range []string{"sys/policies/acl/", "sys/policy/"} {
 				h.do("PUT", base+"root", h.root, m{"policy": "#"}).fails(400, `cannot update "root" policy`)
