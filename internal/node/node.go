@@ -255,13 +255,19 @@ func (n *Node) ReloadAudit(ctx context.Context) error {
 // sweepEvery paces the sweeper while nothing is due. Expiry itself does not wait for it.
 const sweepEvery = time.Second
 
+// While there is something to sweep, the sweeper rests after each step for as long as it took:
+// what it sweeps is dead already, and requests need the processors. Once it has been at it for
+// restWithin without an end it rests no more: more is becoming due than it gets done.
+const restWithin = time.Minute
+
 // sweep ends what is past its expiry, cleans up after what was revoked, and remembers the
 // time, until ctx ends.
 func (n *Node) sweep(ctx context.Context, h *House) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var remembered, flushed time.Time
+	var remembered, flushed, busy time.Time
 	for {
+		began := n.clock.Now()
 		dealt, err := h.Tokens.Sweep(ctx)
 		if err == nil {
 			var more int
@@ -281,13 +287,23 @@ func (n *Node) sweep(ctx context.Context, h *House) {
 				remembered = now
 			}
 		}
-		if dealt > 0 && err == nil && ctx.Err() == nil {
-			continue
+		rest := tick.C
+		if dealt > 0 && err == nil {
+			now := n.clock.Now()
+			if busy.IsZero() {
+				busy = began
+			}
+			if now.Sub(busy) > restWithin && ctx.Err() == nil {
+				continue
+			}
+			rest = time.After(now.Sub(began))
+		} else {
+			busy = time.Time{}
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-rest:
 		}
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"jeton/internal/store"
 )
 
-// sweepBatch bounds one transaction of the sweeper, so that it never holds up requests.
-const sweepBatch = 64
+// sweepBatch bounds one transaction of the sweeper, so that it never holds up requests: about
+// two milliseconds, which other transactions have to wait.
+const sweepBatch = 16
 
 // Sweep ends tokens that are past their expiry and cleans up after those that ended, one
 // bounded transaction of each, and returns how many it dealt with: 0 means that nothing is due.

@@ -183,6 +183,9 @@ func (b *bench) sweep(g *growth, top string, children []string) error {
 // restart stops the server and starts it on the same data.
 func (b *bench) restart(g *growth, settle time.Duration) error {
 	old := b.server
+	if err := old.quiet(); err != nil {
+		return err
+	}
 	if err := old.stop(); err != nil {
 		return err
 	}

@@ -73,6 +73,21 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, err
 }
 
+// quiet waits until the server has no more work of its own, such as a sweep: until it uses less
+// than a twentieth of a processor, or for two minutes.
+func (p *process) quiet() error {
+	before, err := p.cpu()
+	for tries := 0; err == nil && tries < 120; tries++ {
+		<-time.After(time.Second)
+		var after time.Duration
+		if after, err = p.cpu(); after-before < time.Second/20 {
+			return err
+		}
+		before = after
+	}
+	return err
+}
+
 // resident is the process's resident memory in bytes.
 func (p *process) resident() (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
