@@ -269,7 +269,7 @@ func (x *exchange) authorise(ctx context.Context) error {
 		return &backend.Error{Kind: backend.DeniedByPolicy, Text: "permission denied"}
 	}
 	if x.call != nil {
-		x.call.Caller = x.caller()
+		x.call.Caller.Sudo = x.decision.Sudo || x.decision.Root
 	}
 	return nil
 }
