@@ -41,8 +41,8 @@ build: ## Build bin/jeton, server and command line in one
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/jeton ./cmd/jeton
 
 .PHONY: run
-run: build ## Build, and start a dev server on http://127.0.0.1:8200 (all in memory)
-	bin/jeton server -dev -dev-listen-address=127.0.0.1:8200
+run: build ## Build, and start a dev server on http://127.0.0.1:8200 (all in memory, root token "root")
+	bin/jeton server -dev -dev-root-token-id=root -dev-listen-address=127.0.0.1:8200
 
 .PHONY: test
 test: set-up lint build ## Everything: set-up, lint, unit tests with -race, end-to-end tests

@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/base64"
 	"fmt"
+	"os"
 	"runtime"
 	"sort"
 	"strings"
@@ -78,8 +79,8 @@ func (d *daemon) devBanner(unsealKey, rootToken string) {
 		"Type next:",
 		"",
 		"    $ export VAULT_ADDR='"+address+"'",
-		"    $ jeton token create -ttl=1h -display-name=my-application",
-		"    $ jeton token lookup",
+		"    $ "+os.Args[0]+" token create -ttl=1h -display-name=my-application", // as it was called: not every PATH has it
+		"    $ "+os.Args[0]+" token lookup",
 		"",
 		"Development mode should NOT be used in production installations!",
 		"",

@@ -97,6 +97,28 @@ func TestJobEndsAtOnce(t *testing.T) {
 	}
 }
 
+// A token that comes under the filter by a renewal after the job began is none that it selected.
+func TestJobSparesWhatWasRenewedSince(t *testing.T) {
+	w := newWorld(t)
+	me := w.plain()
+	soon := w.create(w.root, func(a *Ask) { a.Policies, a.TTL = []string{"web"}, "10m" })
+	late := w.create(w.root, func(a *Ask) { a.Policies, a.TTL = []string{"web"}, "10h" })
+	w.clock.Add(time.Minute)
+	until := w.clock.Now().Add(time.Hour).UnixNano()
+	_, err := w.RevokeMatching(w.ctx, Filter{Policy: "web", ExpiringBefore: until}, caller(me, true))
+	w.ok(err)
+	w.clock.Add(time.Second)
+	if _, err := w.renew(late, 5*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	w.mustBeDead(soon)
+	w.mustLive(me, late)
+	w.sweepJobs()
+	w.mustBeDead(soon)
+	w.mustLive(me, late)
+	w.mustCheck()
+}
+
 // A token is spared that lived on by its own doing: the caller's, and one renewed or used since.
 func TestJobSparesWhatLivedOn(t *testing.T) {
 	w := newWorld(t)

@@ -154,7 +154,25 @@ func lack(t *testing.T, what string) {
 	t.Skipf("%s is missing; `make set-up` installs it where it may", what)
 }
 
-// startServer starts the README's dev server on a free port and waits for it to answer.
+// makeRun is what `make run` starts, after bin/jeton, but on another address.
+func makeRun(t *testing.T, address string) []string {
+	t.Helper()
+	need(t, "make")
+	show := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-n", "run")
+	show.Dir = root
+	out, err := show.Output()
+	if err != nil {
+		t.Fatalf("make -n run: %v", err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	last := strings.Fields(strings.ReplaceAll(lines[len(lines)-1], printed, address))
+	if len(last) < 2 || last[0] != "bin/jeton" || !strings.Contains(lines[len(lines)-1], printed) {
+		t.Fatalf("make run ends with %q, which is no server on %s", lines[len(lines)-1], printed)
+	}
+	return last[1:]
+}
+
+// startServer starts the dev server of `make run` on a free port and waits for it to answer.
 func startServer(t *testing.T) (address string) {
 	t.Helper()
 	// Read by name and not from JETON_BIN: the README says bin/jeton.
@@ -170,7 +188,7 @@ func startServer(t *testing.T) (address string) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, "server", "-dev", "-dev-root-token-id=root", "-dev-no-store-token", "-dev-listen-address="+address)
+	cmd := exec.Command(bin, append(makeRun(t, address), "-dev-no-store-token")...)
 	cmd.Env = append(cleanEnvironment(), "HOME="+t.TempDir())
 	var logged bytes.Buffer
 	cmd.Stderr = &logged
