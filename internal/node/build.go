@@ -98,21 +98,50 @@ func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w 
 	return tokens, err
 }
 
-// build puts the rooms together. life ends when the server is sealed.
-func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err error) {
-	h = &House{Store: u.Store}
-	if err := n.readCluster(life, h); err != nil {
+// build puts the rooms together. life ends when the server is sealed. A seal that opens by itself
+// tries again for as long as it fails, so what a failed try has opened must not stay.
+func (n *Node) build(life context.Context, u *seal.Unlocked) (*House, error) {
+	h := &House{Store: u.Store}
+	if err := n.furnish(life, u, h); err != nil {
+		h.close()
 		return nil, err
 	}
+	return h, nil
+}
+
+// close ends the rooms, those that there are.
+func (h *House) close() {
+	if h.Mounts != nil {
+		h.Mounts.Close()
+	}
+	if h.Tokens != nil {
+		h.Tokens.Close()
+	}
+	if h.Identity != nil {
+		h.Identity.Close()
+	}
+	if h.Policies != nil {
+		h.Policies.Close()
+	}
+	if h.Audit != nil {
+		h.Audit.Close()
+	}
+}
+
+// furnish opens the rooms of h, each over those before it.
+func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err error) {
+	if err := n.readCluster(life, h); err != nil {
+		return err
+	}
 	if h.Policies, err = acl.New(store.NewArea(u.Store, policyPrefix)); err != nil {
-		return nil, err
+		return err
 	}
 	h.Audit, err = audit.Load(life, audit.Deps{
 		Area: store.NewArea(u.Store, auditPrefix), Types: n.settings.AuditTypes, Clock: n.clock,
 		Log: n.log.With("room", "audit"), Settings: n.settings.Audit,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	box := &boxes{}
 	vouch := &voucher{}
@@ -122,20 +151,20 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 		Holders: holders{h}, Issuers: issuers{h}, Witness: see, Unreadable: undecryptable,
 	})
 	if h.Identity, err = n.identities(h, u); err != nil {
-		return nil, err
+		return err
 	}
 	h.Tokens, err = n.tokens(u, []token.Owned{box, h.Leases}, vouch, see, h.Identity)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	h.Wrap = wrap.New(u.Store, h.Tokens, box, n.clock)
 	if h.Edge, err = edge.Load(life, store.NewArea(u.Store, edgePrefix), n.clock); err != nil {
-		return nil, err
+		return err
 	}
 	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Identity: h.Identity, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock,
 		Edge: h.Edge, Whole: u.Store, Area: store.NewArea(u.Store, systemPrefix), Process: n.settings.Process}
 	if err := sys.RememberVersion(life, rooms.Area, n.clock); err != nil {
-		return nil, err
+		return err
 	}
 	rooms.Kinds = n.kinds(h, rooms)
 	h.Mounts, err = mount.Load(life, mount.Config{
@@ -143,11 +172,11 @@ func (n *Node) build(life context.Context, u *seal.Unlocked) (h *House, err erro
 		Log: n.log.With("room", "mount"), Revoker: revoker{h}, Aliases: h.Identity,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	vouch.mounts, vouch.people, rooms.Mounts = h.Mounts, h.Identity, h.Mounts
 	box.area = h.Mounts.Area("cubbyhole/")
-	return h, nil
+	return nil
 }
 
 // readCluster reads who the server is, and how late it was when it last ran.
