@@ -351,6 +351,14 @@ func TestPolicies(t *testing.T) {
 			token := h.holder("p", `path "foo/+" { capabilities = ["list"] } path "sys/capabilities-self" { capabilities = ["update"] }`)
 			h.do("POST", "sys/capabilities-self", token, m{"paths": "foo/a/"}).is(200).has([]string{"list"}, "capabilities")
 		}},
+		{"CVE-2026-89322 a deny of the form as written holds too", func(t *testing.T, h *house) {
+			h.do("POST", "sys/auth/userpass", h.root, m{"type": "userpass"}).empty()
+			h.do("POST", "auth/userpass/users/bob", h.root, m{"password": "correct horse"}).empty()
+			token := h.holder("p", `path "auth/userpass/users/*" { capabilities = ["read"] } path "auth/userpass/users/BOB" { capabilities = ["deny"] }`)
+			h.do("GET", "auth/userpass/users/BOB", token, nil).fails(403, denied)
+			h.do("GET", "auth/userpass/users/bob", token, nil).is(200)
+			h.do("GET", "auth/userpass/users/Bob", token, nil).is(200)
+		}},
 		{"CVE-2026-89322 a deny holds for names that differ in case", func(t *testing.T, h *house) {
 			h.do("POST", "sys/auth/userpass", h.root, m{"type": "userpass"}).empty()
 			h.do("POST", "auth/userpass/users/bob", h.root, m{"password": "correct horse"}).empty()
