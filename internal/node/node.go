@@ -263,8 +263,8 @@ const restWithin = time.Minute
 // sweep ends what is past its expiry, cleans up after what was revoked, and remembers the
 // time, until ctx ends.
 func (n *Node) sweep(ctx context.Context, h *House) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	rest := time.NewTimer(sweepEvery)
+	defer rest.Stop()
 	var remembered, flushed, busy time.Time
 	for {
 		began := n.clock.Now()
@@ -287,7 +287,7 @@ func (n *Node) sweep(ctx context.Context, h *House) {
 				remembered = now
 			}
 		}
-		rest := tick.C
+		pause := sweepEvery
 		if dealt > 0 && err == nil {
 			now := n.clock.Now()
 			if busy.IsZero() {
@@ -296,14 +296,15 @@ func (n *Node) sweep(ctx context.Context, h *House) {
 			if now.Sub(busy) > restWithin && ctx.Err() == nil {
 				continue
 			}
-			rest = time.After(now.Sub(began))
+			pause = min(now.Sub(began), sweepEvery) // the clock may have been set forward meanwhile
 		} else {
 			busy = time.Time{}
 		}
+		rest.Reset(pause)
 		select {
 		case <-ctx.Done():
 			return
-		case <-rest:
+		case <-rest.C:
 		}
 	}
 }
