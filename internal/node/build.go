@@ -236,6 +236,12 @@ type voucher struct {
 	people *identity.Store
 }
 
+// Stands says whether a login method is still mounted.
+func (v *voucher) Stands(accessor string) bool {
+	_, ok := v.mounts.ByAccessor(accessor)
+	return ok
+}
+
 // mountInfo joins the token method to the mounts that bound its tokens.
 type mountInfo struct{ house *House }
 

@@ -70,8 +70,10 @@ type Owned interface {
 	Release(tx store.Tx, id ID, limit int) (more bool, err error)
 }
 
-// Voucher asks the login method that issued a token whether it may be renewed.
+// Voucher knows the login methods that issued tokens.
 type Voucher interface {
+	// Stands says whether the login method of an accessor is still mounted.
+	Stands(accessor string) bool
 	// Vouch returns the terms that now hold and the mount they are bounded by.
 	Vouch(ctx context.Context, t *Token, c *backend.Call) (backend.Terms, backend.Mount, error)
 }
@@ -347,9 +349,13 @@ func (s *Store) readSpent(ctx context.Context, id ID) (t *Token, err error) {
 	return t, nil
 }
 
-// batchAlive proves a batch token: in time, and its parent alive. Contract: tokens §8.7.
+// batchAlive proves a batch token: in time, its parent alive, and its login method mounted, as
+// there is no record of it that a removal could end. Contract: tokens §8.7; CVE-2020-7220.
 func (s *Store) batchAlive(ctx context.Context, t *Token) (*Token, error) {
 	if t.endedItself(s.clock.Now().UnixNano()) {
+		return nil, nil
+	}
+	if t.Origin.Mount != "" && s.vouch != nil && !s.vouch.Stands(t.Origin.Mount) {
 		return nil, nil
 	}
 	if t.Orphan() {

@@ -189,6 +189,19 @@ func TestMounts(t *testing.T) {
 			h.do("GET", "sys/internal/ui/mounts/cubbyhole", token, nil).is(403)
 			h.do("GET", "sys/internal/ui/mounts/secret", "", nil).is(403)
 		}},
+		{"CVE-2020-7220: a batch token is as dead as its login method, whoever is asked", func(t *testing.T, h *house) {
+			h.do("POST", "sys/auth/up", h.root, m{"type": "userpass"}).empty()
+			h.do("POST", "auth/up/users/bob", h.root, m{"password": "correct horse", "token_type": "batch"}).empty()
+			token := h.do("POST", "auth/up/login/bob", "", m{"password": "correct horse"}).is(200).text("auth", "client_token")
+			h.do("GET", "sys/internal/ui/resultant-acl", token, nil).is(200)
+			h.do("POST", "auth/token/lookup", h.root, m{"token": token}).is(200)
+			h.do("DELETE", "sys/auth/up", h.root, nil).empty()
+			for _, path := range []string{"auth/token/lookup-self", "sys/internal/ui/resultant-acl", "sys/internal/ui/mounts"} {
+				h.do("GET", path, token, nil).is(403)
+			}
+			h.do("POST", "auth/token/lookup", h.root, m{"token": token}).is(403)
+			h.do("POST", "sys/capabilities", h.root, m{"token": token, "path": "a"}).is(400)
+		}},
 		{"sys §0.7 no way round the sudo of sys/auth", func(t *testing.T, h *house) {
 			h.do("POST", "sys/auth/up", h.root, m{"type": "userpass"}).empty()
 			token := h.holder("p", `path "sys/mounts/*" { capabilities = ["create","read","update","delete"] }`)
