@@ -228,11 +228,7 @@ func (n *Node) Seal(ctx context.Context) error {
 	if err := h.Tokens.FlushUses(ctx); err != nil {
 		n.log.Warn("the last uses of tokens could not be written down", "error", err)
 	}
-	h.Mounts.Close()
-	h.Tokens.Close()
-	h.Identity.Close()
-	h.Policies.Close()
-	h.Audit.Close()
+	h.close()
 	n.log.Info("sealed")
 	return n.keeper.Seal(ctx)
 }
