@@ -30,6 +30,21 @@ R           root            root         ∞      true      1           3m ago  
 			t.Errorf("sent %s", got)
 		}
 	}
+	t.Run("every filter is sent as it was given", func(t *testing.T) {
+		for flag, sent := range map[string]string{
+			"policy=p": `"policy":"p"`, "role=r": `"role":"r"`, "entity=e": `"entity":"e"`, "path=auth/x": `"path":"auth/x"`,
+			"display-name=ci": `"display_name":"ci"`, "meta=k=v": `"meta":{"k":"v"}`, "type=service": `"type":"service"`,
+			"orphan": `"orphan":true`, "parent=A": `"parent":"A"`, "created-before=1h": `"created_before":"1h"`,
+			"created-after=2h": `"created_after":"2h"`, "expiring-before=3h": `"expiring_before":"3h"`,
+			"expiring-after=4h": `"expiring_after":"4h"`, "unused-since=5h": `"unused_since":"5h"`,
+			"sort=-last_used": `"sort":"-last_used"`, "limit=7": `"limit":7`, "cursor=c": `"cursor":"c"`,
+		} {
+			sh.run("token", "list", "-"+flag).wantCode(t, 0)
+			if got := f.last(t).body; !strings.Contains(got, sent) {
+				t.Errorf("-%s sent %s, want %s in it", flag, got, sent)
+			}
+		}
+	})
 	t.Run("what was not given is not sent", func(t *testing.T) {
 		sh.run("token", "list").wantCode(t, 0)
 		if got := f.last(t).body; got != `{"limit":100}` {

@@ -35,14 +35,22 @@ func (s *Store) RevokeOrphan(ctx context.Context, id ID, by string) (found bool,
 }
 
 func (s *Store) end(ctx context.Context, id ID, why End) error {
-	return s.whole.Update(ctx, func(tx store.Tx) error {
+	var ended *Token
+	err := s.whole.Update(ctx, func(tx store.Tx) error {
+		ended = nil
 		t, err := load(s.area.Within(tx), id)
 		if t == nil || err != nil || t.End != nil {
 			return err
 		}
 		why.At = s.clock.Now().UnixNano()
+		ended = t
 		return s.endIn(tx, t, why)
 	})
+	if err == nil && ended != nil && why.Cause == UsedUp {
+		// Nobody asked for this end: the request that spent the last use does not say that it was.
+		s.witness(ctx, []Ending{{ended, why}})
+	}
+	return err
 }
 
 // releaseAtOnce bounds what is let go of in the transaction that ends a token.

@@ -232,7 +232,7 @@ func TestRevokeMatching(t *testing.T) {
 				}
 			}
 		}},
-		{"expiry and spent uses are told with their cause", func(t *testing.T, h *house) {
+		{"expiry is told with its cause", func(t *testing.T, h *house) {
 			h.plainDevice()
 			short := h.accessor(h.create(h.root, m{"policies": []string{"web"}, "ttl": "1m"}))
 			h.wall.advance(2 * time.Minute)
