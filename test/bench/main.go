@@ -226,7 +226,14 @@ func judge(op operation, base result, r *result) {
 	met := (op.cpuTimesBare == 0 || r.CPUTimesBare <= op.cpuTimesBare) && (op.opsTimesPeer == 0 || r.OpsTimesPeer >= op.opsTimesPeer)
 	r.Verdict = "met"
 	if !met {
-		r.Verdict = fmt.Sprintf("missed: wants cpu <= %.1f x bare, ops >= %.0f x peer", op.cpuTimesBare, op.opsTimesPeer)
+		var wants []string
+		if op.cpuTimesBare > 0 {
+			wants = append(wants, fmt.Sprintf("cpu <= %.1f x bare", op.cpuTimesBare))
+		}
+		if op.opsTimesPeer > 0 {
+			wants = append(wants, fmt.Sprintf("ops >= %.0f x peer", op.opsTimesPeer))
+		}
+		r.Verdict = "missed: wants " + strings.Join(wants, ", ")
 	}
 }
 
