@@ -132,7 +132,11 @@ func toBool(v any) (bool, error) {
 		return v, nil
 	case json.Number:
 		n, err := v.Float64()
-		return n != 0, err
+		if err != nil {
+			// Its own error repeats what was sent (CVE-2026-115358).
+			return false, errors.New("cannot parse as a boolean")
+		}
+		return n != 0, nil
 	case string:
 		if v == "" {
 			return false, nil
