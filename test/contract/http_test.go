@@ -343,6 +343,11 @@ func TestHTTPBasics(t *testing.T) {
 		{"sys §0.3 wrong list value", func(t *testing.T, h *house) { h.do("GET", "secret/metadata?list=maybe", h.root, nil).fails(400) }},
 		{"sys §0.5 unknown fields", func(t *testing.T, h *house) {
 			h.do("POST", "auth/token/create", h.root, m{"nope": 1, "also": 2}).is(200).warns("Endpoint ignored these unrecognized parameters: [also nope]")
+			// Decision 0006: where an answer would have no body it has one, for the warning.
+			h.do("POST", "auth/token/roles/r", h.root, m{"orphan": true, "token_perod": "1h"}).is(200).
+				warns("Endpoint ignored these unrecognized parameters: [token_perod]").has(nil, "data")
+			h.do("POST", "sys/policies/acl/p", h.root, m{"policy": "#", "rule": "x"}).is(200).
+				warns("Endpoint ignored these unrecognized parameters: [rule]")
 			h.do("POST", "auth/token/roles/r", h.root, m{"orphan": true}).empty()
 			h.do("POST", "auth/token/create/r", h.root, m{"role_name": "other", "policies": "default"}).is(200).
 				warns("Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [role_name]")
