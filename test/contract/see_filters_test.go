@@ -155,3 +155,27 @@ func TestSpentUsesAreTold(t *testing.T) {
 	want(t, h.ended()[key][0], "uses-spent", "event", "cause")
 	want(t, h.ended()[key][0], "token.ended", "event", "name")
 }
+
+// Last use is written down within a minute, and when the server is sealed.
+func TestLastUseIsWrittenDown(t *testing.T) {
+	h := open(t)
+	early := h.create(h.root, m{"policies": []string{"web"}, "display_name": "early"})
+	h.wall.advance(time.Second)
+	h.create(h.root, m{"policies": []string{"web"}, "display_name": "late"})
+	latest := func() m {
+		rows := h.do("POST", "auth/token/search", h.root, m{"policy": "web", "sort": "-last_used"}).is(200).at("data", "tokens").([]any)
+		return rows[0].(m)
+	}
+	want(t, latest(), "token-late", "display_name") // unused tokens stand at their creation
+	h.wall.advance(time.Second)
+	h.do("GET", "auth/token/lookup-self", early, nil, from("198.51.100.7:99")).is(200)
+	h.wall.advance(time.Minute)
+	await(t, "the order by last use", func() bool { return latest()["display_name"] == "token-early" })
+	h.do("GET", "auth/token/lookup-self", early, nil, from("198.51.100.8:99")).is(200)
+	h.do("PUT", "sys/seal", h.root, nil).empty()
+	h.reopen()
+	row := latest()
+	want(t, row, "token-early", "display_name")
+	want(t, row, 2, "use_count")
+	want(t, row, "198.51.100.8", "last_used_from")
+}
