@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -537,8 +538,13 @@ func (x *exchange) issues() bool {
 // refuse answers with an error, and logs what the client is not told.
 func (s *Server) refuse(x *exchange, err error) reply {
 	f := fail(err)
+	level := slog.LevelError
+	if errors.Is(err, context.Canceled) {
+		// The client hung up. Strangers can do that as often as they like.
+		level = slog.LevelDebug
+	}
 	if f.status >= 500 && f.status != 503 {
-		s.log.Error("a request failed", "request", x.request.id, "path", x.path, "operation", x.request.operation.String(), "error", err)
+		s.log.Log(context.Background(), level, "a request failed", "request", x.request.id, "path", x.path, "operation", x.request.operation.String(), "error", err)
 	}
 	return reply{status: f.status, body: f.body()}
 }
