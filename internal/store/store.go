@@ -32,8 +32,11 @@ type Store interface {
 	// A closure that writes nothing makes no commit. fn must not call Update or View.
 	Update(ctx context.Context, fn func(tx Tx) error) error
 
-	// Subscribe calls fn with what every later commit changed, in commit order and before
-	// the Update that made it returns. A View may see a commit a moment before fn hears of
+	// Subscribe calls fn with what every later commit changed, in commit order, before the
+	// Update that made it returns, and before the closure of any later Update runs: what a
+	// cache holds is true inside a transaction. (A store that several processes write to can
+	// promise this of its own process's commits only; its conflicts must then reject the rest.)
+	// A View may see a commit a moment before fn hears of
 	// it: a cache must not keep what it read when a change was told meanwhile (compare
 	// Reader.Position, or count the changes). fn must be quick, must not call the store, and
 	// must not keep the slices it is given. cancel returns when fn will not be called again.

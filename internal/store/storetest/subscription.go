@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"jeton/internal/store"
@@ -18,6 +19,7 @@ func subscriptionTests() []test {
 		{"what is not committed is not told", testAbortNotTold},
 		{"commits are told in order, each once", testToldInOrder},
 		{"a change is told before or together with its being seen by its writer", testCacheStaysTrue},
+		{"a commit is told before a later transaction begins", testToldBeforeTheNext},
 		{"subscribers come and go", testSubscribersComeAndGo},
 		{"cancel during commits waits until fn is done", testCancelWaits},
 		{"who subscribes during commits is told of whole ones", testSubscribeAmidCommits},
@@ -140,6 +142,31 @@ func testToldInOrder(t *testing.T, s store.Store) {
 	if len(written) > 0 {
 		t.Errorf("%d commits were not told", len(written))
 	}
+}
+
+// testToldBeforeTheNext: when a transaction runs, all commits before it have been told, so that
+// what a cache holds is true of the transaction's own state.
+func testToldBeforeTheNext(t *testing.T, s store.Store) {
+	var told atomic.Uint64
+	defer s.Subscribe(func(c store.Commit) { told.Store(c.Position) })()
+	if err := s.Update(context.Background(), func(tx store.Tx) error { return putNumber(tx, "first", 0) }); err != nil {
+		t.Fatal(err)
+	}
+	each(t, func(w int, _ *rand.Rand) error {
+		for n := range uint64(turnsOfWorker) {
+			var before, heard uint64
+			if err := s.Update(context.Background(), func(tx store.Tx) error {
+				before, heard = tx.Position()-1, told.Load()
+				return putNumber(tx, fmt.Sprintf("own/%d", w), n)
+			}); err != nil {
+				return err
+			}
+			if heard != before {
+				return fmt.Errorf("a transaction after commit %d began when %d was told", before, heard)
+			}
+		}
+		return nil
+	})
 }
 
 // testCacheStaysTrue keeps a cache by the feed alone, as the rooms above do: once an Update has
