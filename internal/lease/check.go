@@ -140,7 +140,7 @@ func (c *checker) entry(k []byte, id string) error {
 		return err
 	case l == nil:
 		c.problem(id, "an entry without a lease")
-	case !contains(l.entries(), k):
+	case !store.HasKey(l.entries(), k):
 		c.problem(id, "an entry that its lease does not have")
 	case k[0] == irrevocableKey:
 		c.stuck[l.Mount]++

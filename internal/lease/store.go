@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -110,19 +109,8 @@ func put(tx store.Tx, old, new *Lease) error {
 	if new != nil {
 		after = new.entries()
 	}
-	for _, k := range before {
-		if !contains(after, k) {
-			if err := tx.Delete(k); err != nil {
-				return err
-			}
-		}
-	}
-	for _, k := range after {
-		if !contains(before, k) {
-			if err := tx.Put(k, nil); err != nil {
-				return err
-			}
-		}
+	if err := store.Reindex(tx, before, after); err != nil {
+		return err
 	}
 	if err := count(tx, old, new); err != nil {
 		return err
@@ -131,15 +119,6 @@ func put(tx store.Tx, old, new *Lease) error {
 		return tx.Delete(recordOf(old.ID))
 	}
 	return record.Put(tx, recordOf(new.ID), new)
-}
-
-func contains(keys [][]byte, k []byte) bool {
-	for _, have := range keys {
-		if bytes.Equal(have, k) {
-			return true
-		}
-	}
-	return false
 }
 
 // count keeps the tally of irrevocable leases. A lease never changes its mount.

@@ -180,7 +180,7 @@ func (c *checker) entry(k []byte) error {
 		return err
 	case t == nil:
 		return c.problem(id, "an index entry without a record")
-	case !contains(append(t.entries(), c.s.facetEntries(t)...), k):
+	case !store.HasKey(append(t.entries(), c.s.facetEntries(t)...), k):
 		return c.problem(id, "an index entry that its record does not ask for")
 	}
 	return nil

@@ -1,7 +1,6 @@
 package token
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -154,19 +153,8 @@ func (s *Store) put(tx store.Tx, old, new *Token) error {
 	if new != nil {
 		after = new.entries()
 	}
-	for _, k := range before {
-		if !contains(after, k) {
-			if err := tx.Delete(k); err != nil {
-				return err
-			}
-		}
-	}
-	for _, k := range after {
-		if !contains(before, k) {
-			if err := tx.Put(k, nil); err != nil {
-				return err
-			}
-		}
+	if err := store.Reindex(tx, before, after); err != nil {
+		return err
 	}
 	if err := s.index(tx, old, new); err != nil {
 		return err
@@ -197,15 +185,6 @@ func (s *Store) madeAfterJobs(tx store.Tx, t *Token) error {
 		t.Life.Created = max(t.Life.Created, jobs[i].Started+1)
 	}
 	return err
-}
-
-func contains(keys [][]byte, k []byte) bool {
-	for _, have := range keys {
-		if bytes.Equal(have, k) {
-			return true
-		}
-	}
-	return false
 }
 
 // mark makes every cached ancestry prove itself again, once the transaction commits.
