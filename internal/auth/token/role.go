@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 
+	"jeton/internal/auth"
 	"jeton/internal/backend"
 	tokens "jeton/internal/token"
 )
@@ -96,7 +96,7 @@ func (m *Method) readRole(ctx context.Context, _ *backend.Call, req *roleName) (
 		Orphan:                 r.Orphan,
 		PathSuffix:             r.PathSuffix,
 		Renewable:              r.Renewable,
-		TokenBoundCIDRs:        cidrTexts(r.BoundCIDRs),
+		TokenBoundCIDRs:        auth.FormatPrefixes(r.BoundCIDRs),
 		TokenExplicitMaxTTL:    int64(r.ExplicitMaxTTL.Seconds()),
 		TokenNoDefaultPolicy:   r.NoDefaultPolicy,
 		TokenNumUses:           r.NumUses,
@@ -121,18 +121,6 @@ func never(list []string) []string {
 		return []string{}
 	}
 	return list
-}
-
-func cidrTexts(cidrs []netip.Prefix) []string {
-	var out []string
-	for _, c := range cidrs {
-		if c.IsSingleIP() {
-			out = append(out, c.Addr().String())
-		} else {
-			out = append(out, c.String())
-		}
-	}
-	return out
 }
 
 func (m *Method) writeRole(ctx context.Context, c *backend.Call, req *roleRequest) (*backend.None, error) {
@@ -237,25 +225,9 @@ func (r *roleRequest) cidrs() ([]netip.Prefix, error) {
 	if list == nil {
 		return nil, nil
 	}
-	var out []netip.Prefix
-	for _, text := range *list {
-		p, err := parseCIDR(text)
-		if err != nil {
-			return nil, backend.Invalidf("error parsing role fields: an entry of token_bound_cidrs is neither an address nor a network")
-		}
-		out = append(out, p)
+	prefixes, err := auth.ParsePrefixes(*list)
+	if err != nil {
+		return nil, backend.Invalidf("error parsing role fields: token_bound_cidrs: %s", err)
 	}
-	return out, nil
-}
-
-func parseCIDR(text string) (netip.Prefix, error) {
-	if !strings.Contains(text, "/") {
-		addr, err := netip.ParseAddr(text)
-		if err != nil {
-			return netip.Prefix{}, err
-		}
-		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	return p.Masked(), err
+	return prefixes, nil
 }

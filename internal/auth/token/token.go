@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"jeton/internal/auth"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
 	tokens "jeton/internal/token"
@@ -247,13 +248,7 @@ func (m *Method) describe(t *tokens.Token, text string) *lookupData {
 		renewed := time.Unix(0, t.Life.Renewed).UTC()
 		d.LastRenewal, d.LastRenewalTime = renewed.Format(time.RFC3339Nano), renewed.Unix()
 	}
-	for _, cidr := range t.BoundCIDRs {
-		text := cidr.String()
-		if cidr.IsSingleIP() {
-			text = cidr.Addr().String()
-		}
-		d.BoundCIDRs = append(d.BoundCIDRs, text)
-	}
+	d.BoundCIDRs = auth.FormatPrefixes(t.BoundCIDRs)
 	return d
 }
 
