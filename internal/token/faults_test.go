@@ -177,6 +177,8 @@ func deadOrNot(w *world, i *Issued, succeeded bool, ended, untouched int) {
 
 // Every durable step, at every Update of it: it fails, it fails and was persisted, the process
 // dies before it or after it. Then the room is opened again, and nothing dangles.
+// Contract: leases §7.18: no kill falls between a token and its lease. They are one record here:
+// were they two writes, a death between them would leave a token that wholeOrNot finds.
 func TestFaults(t *testing.T) {
 	for _, s := range steps() {
 		t.Run(s.name, func(t *testing.T) {
