@@ -11,12 +11,18 @@ import (
 
 // TestAPIRuns runs every block of docs/api.md that is marked "run", in order, against one dev
 // server, and looks for the lines of the "output" block that follows it.
-func TestAPIRuns(t *testing.T) {
-	const name = "docs/api.md"
+func TestAPIRuns(t *testing.T) { runDocument(t, "docs/api.md") }
+
+// runDocument runs every block of a document that is marked "run", in order, against one dev
+// server, each with VAULT_ADDR, VAULT_TOKEN=root, a home of the document's own and more. The
+// lines of the "output" block that follows must be printed, in that order.
+func runDocument(t *testing.T, name string, more ...string) {
+	t.Helper()
 	need(t, "curl")
 	need(t, "jq")
 	address := startServer(t)
-	home := t.TempDir()
+	env := append(cleanEnvironment(), "HOME="+t.TempDir(), "VAULT_ADDR=http://"+address, "VAULT_TOKEN=root", "PATH="+binFirst(t))
+	env = append(env, more...)
 	blocks := fences(t, name)
 	ran := 0
 	for i, b := range blocks {
@@ -29,7 +35,7 @@ func TestAPIRuns(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", b.text)
-		cmd.Env = append(cleanEnvironment(), "HOME="+home, "VAULT_ADDR=http://"+address, "VAULT_TOKEN=root", "PATH="+binFirst(t))
+		cmd.Env = env
 		out, err := cmd.CombinedOutput()
 		cancel()
 		if err != nil {

@@ -22,7 +22,8 @@ type Method struct {
 	clock clock.Clock
 	hash  hashes
 	roles *roleCache
-	// unsubscribe ends what keeps roles true.
+	uses  *lastUses
+	// unsubscribe ends what keeps roles and uses true.
 	unsubscribe func()
 	// tidying is set while a tidy runs: one at a time.
 	tidying atomic.Bool
@@ -40,8 +41,11 @@ func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Method{area: env.Area, clock: env.Clock, hash: hashes{key}, roles: newRoleCache()}
-	m.unsubscribe = env.Area.Subscribe(m.roles.changed)
+	m := &Method{area: env.Area, clock: env.Clock, hash: hashes{key}, roles: newRoleCache(), uses: newLastUses(env.Clock)}
+	m.unsubscribe = env.Area.Subscribe(func(c store.Commit) {
+		m.roles.changed(c)
+		m.uses.changed(c)
+	})
 	return m, nil
 }
 

@@ -61,15 +61,18 @@ func checkArea(t *testing.T, b *authtest.Bench) {
 		_, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": roleID(t, b, role), "secret_id": "none"})
 		authtest.Is(t, err, backend.Invalid, invalid)
 		accessors := b.Keys(t, "role/"+role+"/secret-id")
-		endings := 0
+		more := 0
 		for _, accessor := range accessors {
 			s := b.Must(t, backend.Update, "role/"+role+"/secret-id-accessor/lookup", object{"secret_id_accessor": accessor})
-			if s["expiration_time"] != "0001-01-01T00:00:00Z" {
-				endings++
+			if s["expiration_time"] != never {
+				more++
+			}
+			if s["last_used_time"] != never && s["secret_id_num_uses"] == 0.0 {
+				more++
 			}
 		}
-		if n := b.Stored(t, "of/"); n != 2*len(accessors)+endings {
-			t.Errorf("%d keys for %d secret ids of which %d end", n, len(accessors), endings)
+		if n := b.Stored(t, "of/"); n != 2*len(accessors)+more {
+			t.Errorf("%d keys for %d secret ids with %d ends and last uses", n, len(accessors), more)
 		}
 	}
 }

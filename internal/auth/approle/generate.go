@@ -178,27 +178,41 @@ type accessorRequest struct {
 }
 
 type secretView struct {
-	SecretIDAccessor string            `json:"secret_id_accessor"`
-	SecretIDNumUses  int               `json:"secret_id_num_uses"`
-	SecretIDTTL      backend.Seconds   `json:"secret_id_ttl"`
-	CreationTime     time.Time         `json:"creation_time"`
-	ExpirationTime   time.Time         `json:"expiration_time"`
-	LastUpdatedTime  time.Time         `json:"last_updated_time"`
-	Metadata         map[string]string `json:"metadata"`
-	CIDRList         []string          `json:"cidr_list"`
-	TokenBoundCIDRs  []string          `json:"token_bound_cidrs"`
+	SecretIDAccessor string          `json:"secret_id_accessor"`
+	SecretIDNumUses  int             `json:"secret_id_num_uses"`
+	SecretIDTTL      backend.Seconds `json:"secret_id_ttl"`
+	CreationTime     time.Time       `json:"creation_time"`
+	ExpirationTime   time.Time       `json:"expiration_time"`
+	LastUpdatedTime  time.Time       `json:"last_updated_time"`
+	// LastUsedTime goes beyond the contract; the zero time for never.
+	LastUsedTime    time.Time         `json:"last_used_time"`
+	Metadata        map[string]string `json:"metadata"`
+	CIDRList        []string          `json:"cidr_list"`
+	TokenBoundCIDRs []string          `json:"token_bound_cidrs"`
 }
 
-func (s *secretRecord) view() *secretView {
+func (s *secretRecord) view(used time.Time) *secretView {
 	v := &secretView{
 		SecretIDAccessor: s.Accessor, SecretIDNumUses: s.NumUses, SecretIDTTL: backend.Seconds(s.TTL),
-		CreationTime: stamp(s.Created), ExpirationTime: stamp(s.Expires), LastUpdatedTime: stamp(s.Updated),
+		CreationTime: stamp(s.Created), ExpirationTime: stamp(s.Expires), LastUpdatedTime: stamp(s.Updated), LastUsedTime: stamp(used),
 		Metadata: s.Metadata, CIDRList: auth.NotNull(s.CIDRs), TokenBoundCIDRs: auth.NotNull(s.TokenCIDRs),
 	}
 	if v.Metadata == nil {
 		v.Metadata = map[string]string{}
 	}
 	return v
+}
+
+// viewSecret shows a secret id; nothing where s is nil.
+func viewSecret(r store.Reader, uid, hash []byte, s *secretRecord) (*secretView, error) {
+	if s == nil {
+		return nil, nil
+	}
+	used, err := lastUse(r, uid, hash, s)
+	if err != nil {
+		return nil, err
+	}
+	return s.view(used), nil
 }
 
 // stamp is a stored time as clients see it.
@@ -209,19 +223,21 @@ func (m *Method) lookupSecret(ctx context.Context, _ *backend.Call, req *secretR
 	if req.SecretID == "" {
 		return nil, missing("secret_id")
 	}
-	var found *secretRecord
+	var found *secretView
 	err := m.area.View(ctx, func(r store.Reader) error {
 		role, err := m.existing(r, req.RoleName)
 		if err != nil {
 			return err
 		}
-		found, err = getSecret(r, role.UID, m.hash.secret(role.UID, req.SecretID), m.clock.Now())
+		hash := m.hash.secret(role.UID, req.SecretID)
+		s, err := getSecret(r, role.UID, hash, m.clock.Now())
+		if err != nil {
+			return err
+		}
+		found, err = viewSecret(r, role.UID, hash, s)
 		return err
 	})
-	if found == nil || err != nil {
-		return nil, err
-	}
-	return found.view(), nil
+	return found, err
 }
 
 func (m *Method) destroySecret(ctx context.Context, _ *backend.Call, req *secretRequest) (*backend.None, error) {
@@ -257,22 +273,23 @@ func (m *Method) lookupAccessor(ctx context.Context, _ *backend.Call, req *acces
 	if req.SecretIDAccessor == "" {
 		return nil, missing("secret_id_accessor")
 	}
-	var found *secretRecord
+	var found *secretView
 	err := m.area.View(ctx, func(r store.Reader) error {
 		role, err := m.existing(r, req.RoleName)
 		if err != nil {
 			return err
 		}
-		found, _, err = m.getByAccessor(r, role.UID, req.SecretIDAccessor, m.clock.Now())
+		s, hash, err := m.getByAccessor(r, role.UID, req.SecretIDAccessor, m.clock.Now())
+		if err != nil {
+			return err
+		}
+		found, err = viewSecret(r, role.UID, hash, s)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && found == nil {
+		err = unknownAccessor()
 	}
-	if found == nil {
-		return nil, unknownAccessor()
-	}
-	return found.view(), nil
+	return found, err
 }
 
 func (m *Method) destroyAccessor(ctx context.Context, _ *backend.Call, req *accessorRequest) (*backend.None, error) {

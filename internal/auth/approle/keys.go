@@ -15,6 +15,7 @@ import (
 //	id/HASH                          the name of the role whose role id hashes to HASH
 //	of/UID/secret/HASH               secretRecord of the secret id that hashes to HASH
 //	of/UID/accessor/HASH             accessorRecord of the accessor that hashes to HASH
+//	of/UID/used/HASH                 SECONDS of the last login with a secret id without limit
 //	of/UID/expiry/SECONDS HASH       empty: when the secret id HASH ends, in order of time
 //
 // UID is the 16 random bytes that a role gets when it is made, so that all that belongs to a

@@ -32,8 +32,6 @@ type proof struct {
 
 // login proves a role id and a secret id. It writes nothing: what is to be spent is spent in
 // Login.Consume, so that a use is gone exactly if a token was made. Contract: auth-methods §2.4.
-//
-// The time of the last use is not kept: it would cost a durable write a login.
 func (m *Method) login(ctx context.Context, c *backend.Call, req *loginRequest) (*backend.Response, error) {
 	roleID, secretID := strings.TrimSpace(req.RoleID), strings.TrimSpace(req.SecretID)
 	if roleID == "" {
@@ -181,7 +179,7 @@ func (m *Method) consume(tx store.Tx, p *proof) error {
 func (m *Method) spend(tx store.Tx, p *proof, s *secretRecord, now time.Time) error {
 	switch s.NumUses {
 	case 0:
-		return nil
+		return m.uses.note(tx, p.role.UID, p.hash, now)
 	case 1:
 		return m.eraseSecret(tx, p.role.UID, p.hash, s)
 	}

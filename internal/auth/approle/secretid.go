@@ -101,6 +101,11 @@ func (m *Method) eraseSecret(tx store.Tx, uid, hash []byte, s *secretRecord) err
 			return err
 		}
 	}
+	if s.NumUses == 0 {
+		if err := tx.Delete(usedKey(uid, hash)); err != nil {
+			return err
+		}
+	}
 	return tx.Delete(secretKey(uid, hash))
 }
 

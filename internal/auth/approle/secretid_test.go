@@ -145,7 +145,7 @@ func TestLookup(t *testing.T) {
 	mustLogin(t, b, roleID(t, b, "r"), secret)
 	want := object{
 		"secret_id_accessor": accessor, "secret_id_num_uses": 1.0, "secret_id_ttl": 3600.0,
-		"creation_time": "2026-03-01T12:00:00Z", "expiration_time": "2026-03-01T13:00:00Z", "last_updated_time": "2026-03-01T12:01:00Z",
+		"creation_time": "2026-03-01T12:00:00Z", "expiration_time": "2026-03-01T13:00:00Z", "last_updated_time": "2026-03-01T12:01:00Z", "last_used_time": "2026-03-01T12:01:00Z",
 		"metadata": object{"a": "b"}, "cidr_list": []any{"127.0.0.1/32"}, "token_bound_cidrs": []any{},
 	}
 	if got := b.Must(t, backend.Update, "role/r/secret-id/lookup", object{"secret_id": secret}); !reflect.DeepEqual(got, want) {
