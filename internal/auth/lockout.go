@@ -21,20 +21,9 @@ type Lockable interface {
 	Unlock(ctx context.Context, alias string) error
 }
 
-// LockoutConfig says when guessing is stopped. Contract: auth-methods §8.
-type LockoutConfig struct {
-	// Threshold is the failure that locks.
-	Threshold int
-	// Duration is how long after that failure the lock holds.
-	Duration time.Duration
-	// CounterReset is how long a failure is remembered.
-	CounterReset time.Duration
-	Disabled     bool
-}
-
 // DefaultLockout is the configuration of a mount that is not tuned.
-func DefaultLockout() LockoutConfig {
-	return LockoutConfig{Threshold: 5, Duration: 15 * time.Minute, CounterReset: 15 * time.Minute}
+func DefaultLockout() backend.Lockout {
+	return backend.Lockout{Threshold: 5, Duration: 15 * time.Minute, CounterReset: 15 * time.Minute}
 }
 
 // Lockout stops the guessing of one mount's passwords.
@@ -54,7 +43,7 @@ type Lockout struct {
 
 	mu struct {
 		sync.Mutex
-		config LockoutConfig
+		config backend.Lockout
 		// users has those with failures or with attempts under way, nobody else.
 		users map[string]*attempts
 		// pruneAt is the number of users at which prune looks for forgotten ones.
@@ -89,22 +78,38 @@ func lockKey(alias string) []byte { return []byte(lockPrefix + alias) }
 func Canonical(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
 
 // NewLockout makes the lock of the mount that lives in area.
-func NewLockout(config LockoutConfig, area *store.Area, clock clock.Clock) *Lockout {
+func NewLockout(config backend.Lockout, area *store.Area, clock clock.Clock) *Lockout {
 	l := &Lockout{area: area, clock: clock}
-	l.mu.config = config
+	l.mu.config = filled(config)
 	l.mu.users = map[string]*attempts{}
 	l.mu.pruneAt = pruneAbove
 	return l
 }
 
-// Configure replaces the configuration from the next attempt on. Disabling frees everybody.
-func (l *Lockout) Configure(config LockoutConfig) {
+// Configure replaces the configuration from the next attempt on. Zero numbers are those of
+// DefaultLockout. Disabling frees everybody.
+func (l *Lockout) Configure(config backend.Lockout) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.mu.config = config
+	l.mu.config = filled(config)
 	for _, a := range l.mu.users {
 		a.wake()
 	}
+}
+
+// filled is config without zeros: a threshold of 0 would lock out who never failed.
+func filled(config backend.Lockout) backend.Lockout {
+	fallback := DefaultLockout()
+	if config.Threshold <= 0 {
+		config.Threshold = fallback.Threshold
+	}
+	if config.Duration <= 0 {
+		config.Duration = fallback.Duration
+	}
+	if config.CounterReset <= 0 {
+		config.CounterReset = fallback.CounterReset
+	}
+	return config
 }
 
 // Attempt is one login on its way. Exactly one of Failed, Succeeded and Release ends it; what

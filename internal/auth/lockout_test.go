@@ -26,7 +26,7 @@ func newLockout(t *testing.T) (*Lockout, *clock.Manual, *storetest.FaultyStore) 
 	t.Cleanup(func() { inner.Close() })
 	faulty := storetest.Faulty(inner)
 	clk := clock.NewManual(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
-	config := LockoutConfig{Threshold: 3, Duration: time.Minute, CounterReset: time.Minute}
+	config := backend.Lockout{Threshold: 3, Duration: time.Minute, CounterReset: time.Minute}
 	return NewLockout(config, store.NewArea(faulty, []byte("m/")), clk), clk, faulty
 }
 

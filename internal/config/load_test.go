@@ -300,7 +300,7 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	c := mustParse(t, file, "VAULT_LOG_LEVEL=trace", "JETON_UI=1", "VAULT_LOG_FORMAT=json", "VAULT_DISABLE_USER_LOCKOUT=true")
-	if c.Log.Level != "trace" || c.Log.FileLevel != "error" || c.Log.Format != "json" || !c.Features.UI || !c.Lockouts.LDAP.Disabled {
+	if c.Log.Level != "trace" || c.Log.FileLevel != "error" || c.Log.Format != "json" || !c.Features.UI || !c.Lockouts.Off {
 		t.Errorf("%+v", c)
 	}
 	if _, err := parseFor(nil, "c.hcl", []byte(file), Options{LookupEnv: env("VAULT_LOG_LEVEL=loud")}); err == nil || err.Error() != "environment variable VAULT_LOG_LEVEL: unknown log level: loud" {

@@ -18,20 +18,11 @@ type Lockout struct {
 	Disabled     bool
 }
 
-// Lockouts holds the lockout of each login method that may have one.
-type Lockouts struct{ UserPass, LDAP, AppRole Lockout }
-
-// For is the lockout of a method type; the second result is false for one that has none.
-func (l Lockouts) For(method string) (Lockout, bool) {
-	switch method {
-	case "userpass":
-		return l.UserPass, true
-	case "ldap":
-		return l.LDAP, true
-	case "approle":
-		return l.AppRole, true
-	}
-	return Lockout{}, false
+// Lockouts holds the lockout of each login method that has one.
+type Lockouts struct {
+	UserPass, LDAP Lockout
+	// Off is the environment's word, which comes before what mounts are tuned to.
+	Off bool
 }
 
 // lockoutStanza holds what was set; nil fields are inherited.
@@ -56,6 +47,9 @@ func parseLockouts(s scope, _ *Config, e entry) error {
 		}
 		var got lockoutStanza
 		decode(scope{d: s.d, path: "user_lockout." + name, preface: "error parsing 'user_lockout': "}, &got, b.body, lockoutGrammar())
+		if name == "approle" && (got.disabled == nil || !*got.disabled) {
+			s.warn(b.pos, "user_lockout", "user_lockout %q has no effect: nobody is ever locked out of AppRole, whose secrets are random and cannot be guessed", name)
+		}
 		if s.d.lockouts == nil {
 			s.d.lockouts = make(map[string]lockoutStanza)
 		}
@@ -78,16 +72,10 @@ func lockoutGrammar() grammar[lockoutStanza] {
 // the defaults.
 func (d *decoder) finishLockouts() {
 	base := d.lockouts["all"].over(Lockout{Threshold: 5, Duration: 15 * time.Minute, CounterReset: 15 * time.Minute})
-	if d.env.isTrue("DISABLE_USER_LOCKOUT") {
-		base = Lockout{Threshold: base.Threshold, Duration: base.Duration, CounterReset: base.CounterReset, Disabled: true}
-	}
 	d.cfg.Lockouts = Lockouts{
 		UserPass: d.lockouts["userpass"].over(base),
 		LDAP:     d.lockouts["ldap"].over(base),
-		AppRole:  d.lockouts["approle"].over(base),
-	}
-	if d.env.isTrue("DISABLE_USER_LOCKOUT") {
-		d.cfg.Lockouts.UserPass.Disabled, d.cfg.Lockouts.LDAP.Disabled, d.cfg.Lockouts.AppRole.Disabled = true, true, true
+		Off:      d.env.isTrue("DISABLE_USER_LOCKOUT"),
 	}
 }
 

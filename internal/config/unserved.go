@@ -29,8 +29,6 @@ func UnservedSettings() []Unserved {
 		{Key: "telemetry.enable_hostname_label", Field: "Telemetry.EnableHostnameLabel"},
 		{Key: "telemetry.lease_metrics_epsilon", Field: "Telemetry.LeaseMetricsEpsilon"},
 		{Key: "telemetry.num_lease_metrics_buckets", Field: "Telemetry.NumLeaseMetricsBuckets"},
-		{Key: "user_lockout", Field: "Lockout.*", Protects: true},
-
 		{Key: "listener.role", Field: "Exposure.MetricsOnly", Protects: true},
 
 		// A transit seal is refused as a whole, where seals are made.

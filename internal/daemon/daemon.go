@@ -20,6 +20,7 @@ import (
 	"jeton/internal/audit/file"
 	"jeton/internal/audit/socket"
 	"jeton/internal/audit/syslog"
+	"jeton/internal/backend"
 	"jeton/internal/cli"
 	"jeton/internal/clock"
 	"jeton/internal/config"
@@ -225,10 +226,19 @@ func (d *daemon) wrapper() (seal.Wrapper, error) {
 	return nil, fmt.Errorf("Error configuring seal %q: this server has no such seal; use shamir or static", c.Type)
 }
 
+// lockouts is the configuration's part in what mounts inherit.
+func lockouts(c config.Lockouts) mount.Lockouts {
+	of := func(l config.Lockout) backend.Lockout {
+		return backend.Lockout{Threshold: int(l.Threshold), Duration: l.Duration, CounterReset: l.CounterReset, Disabled: l.Disabled}
+	}
+	return mount.Lockouts{Off: c.Off, ByKind: map[string]backend.Lockout{"userpass": of(c.UserPass), "ldap": of(c.LDAP)}}
+}
+
 func (d *daemon) settings(steady clock.Clock) node.Settings {
 	c := d.config
 	return node.Settings{
 		Limits:      mount.Limits{DefaultTTL: c.Leases.DefaultTTL, MaxTTL: c.Leases.MaxTTL},
+		Lockouts:    lockouts(c.Lockouts),
 		ClusterName: c.Addresses.ClusterName,
 		StorageType: c.Storage.Declared,
 		Audit:       audit.Settings{AllowPrefix: c.Audit.AllowPrefixing, Configured: configuredDevices(c)},

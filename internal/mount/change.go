@@ -31,7 +31,7 @@ const (
 func Load(ctx context.Context, c Config) (*Table, error) {
 	t := &Table{
 		whole: c.Store, area: store.NewArea(c.Store, []byte(entryPrefix)), kinds: map[string]*Kind{},
-		system: c.System, clock: c.Clock, log: c.Log, revoke: c.Revoker, aliases: c.Aliases,
+		system: c.System, lockouts: c.Lockouts, clock: c.Clock, log: c.Log, revoke: c.Revoker, aliases: c.Aliases,
 	}
 	for i := range c.Kinds {
 		t.kinds[c.Kinds[i].Name] = &c.Kinds[i]
@@ -120,6 +120,9 @@ func (t *Table) around(e Entry, b backend.Backend, routes *backend.Table, g *gat
 	m.Info = backend.Mount{Path: e.Path, Type: e.Type, Accessor: e.Accessor, TokenType: e.Tuning.TokenType}
 	m.Info.DefaultTTL, m.Info.MaxTTL = t.Effective(e.Tuning)
 	m.Info.SystemMaxTTL = t.system.MaxTTL
+	if locker, ok := b.(backend.Locker); ok {
+		locker.ConfigureLockout(t.lockouts.effective(&m.Entry))
+	}
 	return m
 }
 

@@ -84,14 +84,6 @@ type Tuning struct {
 	Lockout                *Lockout      `cbor:"11,keyasint,omitempty"`
 }
 
-// Lockout is an auth mount's user lockout. Zero values inherit.
-type Lockout struct {
-	Threshold    int           `cbor:"1,keyasint,omitempty"`
-	Duration     time.Duration `cbor:"2,keyasint,omitempty"`
-	CounterReset time.Duration `cbor:"3,keyasint,omitempty"`
-	Disabled     bool          `cbor:"4,keyasint,omitempty"`
-}
-
 // Class is the entry's class, by its path.
 func (e *Entry) Class() Class {
 	if strings.HasPrefix(e.Path, AuthPrefix) {
@@ -159,9 +151,11 @@ type Table struct {
 	area   *store.Area
 	kinds  map[string]*Kind
 	system Limits
-	clock  clock.Clock
-	log    *slog.Logger
-	revoke Revoker
+	// lockouts are what login methods inherit.
+	lockouts Lockouts
+	clock    clock.Clock
+	log      *slog.Logger
+	revoke   Revoker
 	// aliases may be nil.
 	aliases Aliases
 
@@ -188,12 +182,14 @@ type Revoker interface {
 type Config struct {
 	// Store is the whole encrypted store; the table lives below Prefix, each backend's data
 	// below DataPrefix and its UUID.
-	Store   store.Store
-	Kinds   []Kind
-	System  Limits
-	Clock   clock.Clock
-	Log     *slog.Logger
-	Revoker Revoker
+	Store  store.Store
+	Kinds  []Kind
+	System Limits
+	// Lockouts is what the kinds that lock users out inherit; a kind without a row inherits zeros.
+	Lockouts Lockouts
+	Clock    clock.Clock
+	Log      *slog.Logger
+	Revoker  Revoker
 	// Aliases loses those of a mount that is removed; nil for none.
 	Aliases Aliases
 }

@@ -168,7 +168,7 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 	}
 	rooms.Kinds = n.kinds(h, rooms)
 	h.Mounts, err = mount.Load(life, mount.Config{
-		Store: u.Store, Kinds: rooms.Kinds, System: n.settings.Limits, Clock: n.clock,
+		Store: u.Store, Kinds: rooms.Kinds, System: n.settings.Limits, Lockouts: n.settings.Lockouts, Clock: n.clock,
 		Log: n.log.With("room", "mount"), Revoker: revoker{h}, Aliases: h.Identity,
 	})
 	if err != nil {

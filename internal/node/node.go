@@ -57,6 +57,7 @@ type Cluster struct {
 // Settings is the part of the configuration that the rooms see.
 type Settings struct {
 	Limits      mount.Limits
+	Lockouts    mount.Lockouts
 	ClusterName string
 	StorageType string
 	Audit       audit.Settings

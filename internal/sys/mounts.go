@@ -85,7 +85,7 @@ func describeMount(m *mount.Mounted) *mountInfo {
 	}
 	if l := t.Lockout; l != nil {
 		info.Config.UserLockout = &lockoutConfig{Threshold: l.Threshold, Duration: backend.Seconds(l.Duration),
-			CounterReset: backend.Seconds(l.CounterReset), Disable: l.Disabled}
+			CounterReset: backend.Seconds(l.CounterReset), Disable: l.Disabled != nil && *l.Disabled}
 	}
 	return info
 }

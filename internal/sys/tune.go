@@ -70,9 +70,9 @@ func (s *System) readTuning(prefix string) func(context.Context, *backend.Call, 
 			AllowedResponseHeaders: t.AllowedResponseHeaders, PluginVersion: t.PluginVersion, TokenType: t.TokenType,
 		}
 		if l := t.Lockout; l != nil {
-			duration, reset := backend.Seconds(l.Duration), backend.Seconds(l.CounterReset)
+			duration, reset, disabled := backend.Seconds(l.Duration), backend.Seconds(l.CounterReset), l.Disabled != nil && *l.Disabled
 			reply.LockoutThreshold, reply.LockoutDuration, reply.LockoutCounterReset, reply.LockoutDisable =
-				&l.Threshold, &duration, &reset, &l.Disabled
+				&l.Threshold, &duration, &reset, &disabled
 		}
 		return reply, nil
 	}
@@ -111,10 +111,25 @@ func (t tuneEndpoint) serve(ctx context.Context, c *backend.Call, path string) (
 	if err != nil {
 		return nil, err
 	}
+	if req.UserLockout != nil && t.neverLocks(full) {
+		c.Warn("Nobody is ever locked out of this method: its secrets are random and cannot be guessed, and a lock would let strangers keep services out.")
+	}
 	if upgraded {
 		c.Warn("Upgrading mount from version 1 to version 2. The mount was unavailable for a brief period and serves again.")
 	}
 	return nil, nil
+}
+
+// neverLocks says whether the mount promises a lockout that its method does not have: AppRole's,
+// whose lock would bear the name of the role id, which is no secret (contract: auth-methods §8 [!]).
+func (t tuneEndpoint) neverLocks(path string) bool {
+	m, ok := t.system.Mounts.At(path)
+	if !ok || m.Entry.Tuning.Lockout == nil {
+		return false
+	}
+	_, locks := m.Backend.(backend.Locker)
+	off := m.Entry.Tuning.Lockout.Disabled
+	return !locks && (off == nil || !*off)
 }
 
 // checkTuned judges the whole entry as it would become.
@@ -230,7 +245,7 @@ func (r *tuneRequest) applyLockout(e *mount.Entry) error {
 		next.CounterReset = req.CounterReset.Duration()
 	}
 	if req.Disable != nil {
-		next.Disabled = *req.Disable
+		next.Disabled = req.Disable
 	}
 	e.Tuning.Lockout = &next
 	return nil

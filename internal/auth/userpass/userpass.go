@@ -29,6 +29,7 @@ var (
 	_ backend.Factory = New
 	_ backend.Renewer = (*Method)(nil)
 	_ auth.Lockable   = (*Method)(nil)
+	_ backend.Locker  = (*Method)(nil)
 )
 
 // New opens the method that lives in env.Area.
@@ -44,8 +45,8 @@ func AtCost(cost int) backend.Factory {
 	}
 }
 
-// Lockout is what stops guessing here, to be configured by the mount's tuning.
-func (m *Method) Lockout() *auth.Lockout { return m.lockout }
+// ConfigureLockout says when guessing is stopped here.
+func (m *Method) ConfigureLockout(config backend.Lockout) { m.lockout.Configure(config) }
 
 // Locked are the names of the users that are locked now, sorted.
 func (m *Method) Locked(ctx context.Context) ([]string, error) { return m.lockout.Locked(ctx) }

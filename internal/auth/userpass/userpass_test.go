@@ -424,7 +424,7 @@ func TestLockout(t *testing.T) {
 	t.Run("disabling frees the user", func(t *testing.T) {
 		b := withBob(t)
 		fail(t, b, 5)
-		b.Backend.(*userpass.Method).Lockout().Configure(auth.LockoutConfig{Disabled: true})
+		b.Backend.(backend.Locker).ConfigureLockout(backend.Lockout{Disabled: true})
 		mustLogin(t, b, "bob", "pw")
 		fail(t, b, 7)
 	})
