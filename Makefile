@@ -34,7 +34,7 @@ FUZZTIME ?= 30s
 
 .PHONY: help
 help: ## Show what can be made
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/jeton, server and command line in one
@@ -86,6 +86,16 @@ bench: build ## Measure bin/jeton beside a bare server, also with a million toke
 .PHONY: bench-quick
 bench-quick: build ## The same within a minute
 	$(GO) run ./test/bench -time 1s -sizes 10000 -settle 3s
+
+.PHONY: bench-overload
+bench-overload: build ## Offer bin/jeton twice what it can do, and see what becomes of it
+	$(GO) run ./test/bench -overload
+
+SOAKTIME ?= 10m
+
+.PHONY: soak
+soak: build ## Mixed load with churn for SOAKTIME (10m): what grows, and what levels off
+	$(GO) run ./test/bench -soak $(SOAKTIME)
 
 .PHONY: bench-packages
 bench-packages: ## Run the benchmarks of the packages

@@ -31,7 +31,9 @@ type request struct {
 // response is what came back. Its body is good until the next request.
 type response struct {
 	status int
-	body   []byte
+	// again says that the answer had a Retry-After.
+	again bool
+	body  []byte
 }
 
 func (c *connection) dial() error {
@@ -109,6 +111,8 @@ func (c *connection) read() (out response, err error) {
 			}
 		case "transfer-encoding":
 			chunked = true
+		case "retry-after":
+			out.again = true
 		}
 	}
 	if chunked {

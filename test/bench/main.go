@@ -63,12 +63,22 @@ func main() {
 	flag.DurationVar(&b.seconds, "time", 5*time.Second, "how long each operation is measured")
 	flag.StringVar(&b.only, "only", "", "measure only operations whose name contains this")
 	sizes := flag.String("sizes", "10000,100000", "numbers of stored tokens at which growth is measured, ascending; empty for none")
+	overloaded := flag.Bool("overload", false, "offer twice what the server can do, and nothing else")
+	soaked := flag.Duration("soak", 0, "run a mixed load for this long, and nothing else")
 	flag.DurationVar(&b.settle, "settle", 10*time.Second, "how long the server is watched after a restart")
 	flag.Parse()
 	if *bare != "" {
 		fail(serveBare(*bare, *bareSize))
 	}
 	fail(b.setSizes(*sizes))
+	switch {
+	case *overloaded:
+		fail(b.alone((*bench).overload))
+		return
+	case *soaked > 0:
+		fail(b.alone(func(b *bench) error { return b.soak(*soaked) }))
+		return
+	}
 	results, err := b.run()
 	report(results)
 	fail(err)
@@ -169,6 +179,24 @@ func (b *bench) run() (out measured, err error) {
 		out.Growth = append(out.Growth, g)
 	}
 	return out, nil
+}
+
+// alone does one thing with a server of its own.
+func (b *bench) alone(do func(*bench) error) (err error) {
+	dir, err := os.MkdirTemp("", "jeton-bench")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() {
+		if b.server != nil {
+			err = errors.Join(err, b.server.stop())
+		}
+	}()
+	if err := b.open(filepath.Join(dir, "alone")); err != nil {
+		return err
+	}
+	return do(b)
 }
 
 // open starts a new server in dir and makes what the operations use.
