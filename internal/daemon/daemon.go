@@ -226,6 +226,18 @@ func (d *daemon) wrapper() (seal.Wrapper, error) {
 	return nil, fmt.Errorf("Error configuring seal %q: this server has no such seal; use shamir or static", c.Type)
 }
 
+// clientAddress is where clients reach the server: api_addr, or else the first listener.
+func clientAddress(c *config.Config) string {
+	if c.Addresses.API != "" || len(c.Listeners) == 0 {
+		return c.Addresses.API
+	}
+	scheme := "https://"
+	if c.Listeners[0].TLS.Disable {
+		scheme = "http://"
+	}
+	return scheme + c.Listeners[0].Address
+}
+
 // lockouts is the configuration's part in what mounts inherit.
 func lockouts(c config.Lockouts) mount.Lockouts {
 	of := func(l config.Lockout) backend.Lockout {
@@ -241,6 +253,7 @@ func (d *daemon) settings(steady clock.Clock) node.Settings {
 		Lockouts:    lockouts(c.Lockouts),
 		ClusterName: c.Addresses.ClusterName,
 		StorageType: c.Storage.Declared,
+		Address:     clientAddress(c),
 		Audit:       audit.Settings{AllowPrefix: c.Audit.AllowPrefixing, Configured: configuredDevices(c)},
 		AuditTypes: map[string]audit.Factory{
 			"file": d.fileDevices(), "socket": socket.Factory, "syslog": syslog.Factory,

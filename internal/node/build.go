@@ -16,6 +16,7 @@ import (
 	"jeton/internal/edge"
 	"jeton/internal/engine/cubbyhole"
 	"jeton/internal/identity"
+	"jeton/internal/idtoken"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/record"
@@ -33,6 +34,7 @@ var (
 	leasePrefix    = []byte("lease/")
 	policyPrefix   = []byte("policy/")
 	identityPrefix = []byte("identity/")
+	idtokenPrefix  = []byte("idtoken/")
 	auditPrefix    = []byte("audit/")
 	edgePrefix     = []byte("edge/")
 	systemPrefix   = []byte("system/")
@@ -153,6 +155,7 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 	if h.Identity, err = n.identities(h, u); err != nil {
 		return err
 	}
+	h.IDTokens = idtoken.New(idtoken.Config{Area: store.NewArea(u.Store, idtokenPrefix), Clock: n.clock, People: h.Identity, Address: n.settings.Address})
 	h.Tokens, err = n.tokens(u, []token.Owned{box, h.Leases}, vouch, see, h.Identity)
 	if err != nil {
 		return err

@@ -26,7 +26,9 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 			Description: "per-token private secret storage", New: cubbyhole.New(h.Tokens)},
 		{Name: "identity", Class: mount.SecretClass, Fixed: true, Path: "identity/", Passthrough: []string{"Authorization"},
 			Description: "identity store",
-			New:         func(context.Context, backend.Env) (backend.Backend, error) { return identity.New(h.Identity), nil }},
+			New: func(context.Context, backend.Env) (backend.Backend, error) {
+				return identity.New(h.Identity, h.IDTokens), nil
+			}},
 		{Name: "token", Class: mount.AuthClass, Fixed: true, Path: "auth/token/",
 			Description: "token based credentials",
 			New: func(context.Context, backend.Env) (backend.Backend, error) {

@@ -18,6 +18,7 @@ import (
 	"jeton/internal/clock"
 	"jeton/internal/edge"
 	"jeton/internal/identity"
+	"jeton/internal/idtoken"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/seal"
@@ -35,6 +36,7 @@ type House struct {
 	Leases   *lease.Store
 	Policies *acl.Store
 	Identity *identity.Store
+	IDTokens *idtoken.Store
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
 	Edge     *edge.Settings
@@ -60,7 +62,9 @@ type Settings struct {
 	Lockouts    mount.Lockouts
 	ClusterName string
 	StorageType string
-	Audit       audit.Settings
+	// Address is where clients reach the server, without a path.
+	Address string
+	Audit   audit.Settings
 	// AuditTypes are the devices that this server has.
 	AuditTypes map[string]audit.Factory
 	// Process is what sys/ shows of the process.

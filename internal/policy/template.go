@@ -80,7 +80,7 @@ func (s *Subject) value(variable string) (string, bool) {
 	if s == nil {
 		return "", false
 	}
-	v := s.lookup(variable)
+	v := s.Lookup(variable)
 	if v == "" || strings.ContainsAny(v, "*+/") || strings.ContainsFunc(v, unicode.IsControl) {
 		return "", false
 	}
@@ -88,8 +88,9 @@ func (s *Subject) value(variable string) (string, bool) {
 	return v, v != "." && v != ".."
 }
 
-// lookup returns the raw value of a variable; empty when there is none.
-func (s *Subject) lookup(variable string) string {
+// Lookup returns the raw value of a variable; empty when there is none. It may hold anything: what
+// goes into a path has to be judged, as the templates of policies do.
+func (s *Subject) Lookup(variable string) string {
 	if rest, ok := strings.CutPrefix(variable, "identity.entity."); ok {
 		if aliases, ok := strings.CutPrefix(rest, "aliases."); ok {
 			return s.aliasValue(aliases)
@@ -158,14 +159,15 @@ func attribute(attr, id, name string, metadata, custom map[string]string) string
 // resolvable says whether some subject could fill in the template.
 func resolvable(template []piece) bool {
 	for _, p := range template {
-		if p.variable && !knownVariable(p.text) {
+		if p.variable && !KnownVariable(p.text) {
 			return false
 		}
 	}
 	return true
 }
 
-func knownVariable(variable string) bool {
+// KnownVariable says whether some subject could have a value for it.
+func KnownVariable(variable string) bool {
 	attr, ok := strings.CutPrefix(variable, "identity.entity.")
 	if ok && !strings.HasPrefix(attr, "aliases.") {
 		return attr == "id" || attr == "name" || strings.HasPrefix(attr, "metadata.")

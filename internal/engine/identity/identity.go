@@ -1,6 +1,6 @@
-// Package identity owns the paths below identity/: it reads requests, asks the identity room
-// and writes answers. The rules of entities, aliases and groups are not here.
-// Contract: identity §2.
+// Package identity owns the paths below identity/: it reads requests, asks the rooms of
+// identities and of identity tokens, and writes answers. Their rules are not here.
+// Contract: identity §2, §6.
 package identity
 
 import (
@@ -9,17 +9,23 @@ import (
 
 	"jeton/internal/backend"
 	rooms "jeton/internal/identity"
+	"jeton/internal/idtoken"
 )
 
 // Engine is the backend at identity/.
-type Engine struct{ room *rooms.Store }
+type Engine struct {
+	room   *rooms.Store
+	signed *idtoken.Store
+}
 
-// New serves identity/ over the identity room.
-func New(room *rooms.Store) *Engine { return &Engine{room: room} }
+// New serves identity/ over the rooms of identities and of identity tokens.
+func New(room *rooms.Store, signed *idtoken.Store) *Engine {
+	return &Engine{room: room, signed: signed}
+}
 
-// Routes are the paths of contract identity §2.
+// Routes are the paths of contract identity §2 and §6.
 func (e *Engine) Routes() []backend.Route {
-	return slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.lookupRoutes())
+	return slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.lookupRoutes(), e.signedRoutes())
 }
 
 // rootNamespace is the one that there is.
