@@ -38,6 +38,10 @@ func (s *System) absentRoutes() []backend.Route {
 		{"this server sends no events", []string{"events/{path...}"}, false},
 		{"this server counts no client activity", []string{"internal/counters/activity", "internal/counters/activity/{path...}", "internal/counters/config"}, false},
 		{"external plugins are not supported", []string{"plugins/pins", "plugins/pins/{path...}", "plugins/reload/{path...}", "plugins/runtimes/{path...}"}, false},
+		{"this server has no recovery mode", []string{"generate-recovery-token/{path...}"}, false},
+		{"this server has no custom messages", []string{"config/ui/custom-messages", "config/ui/custom-messages/{path...}", "internal/ui/unauthenticated-messages", "internal/ui/authenticated-messages"}, false},
+		{"this server makes no usage reports", []string{"reporting/{path...}", "utilization-report", "billing/{path...}"}, false},
+		{"this server has no switches for experiments", []string{"experiments", "activation-flags", "activation-flags/{path...}"}, false},
 		{"this server does not show its memory", []string{"internal/inspect/{path...}"}, false},
 	} {
 		missing := func(context.Context, *backend.Call, *anything) (*backend.None, error) {
