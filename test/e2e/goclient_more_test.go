@@ -30,6 +30,7 @@ func TestGoClientMore(t *testing.T) {
 func tuneAndMove(t *testing.T, c *api.Client) {
 	sys := c.Sys()
 	none(t, "mount", sys.Mount("t", &api.MountInput{Type: "kv"}))
+	//lint:ignore SA1019 every method is called, the old ones too
 	none(t, "TuneMount", sys.TuneMount("t", api.MountConfigInput{DefaultLeaseTTL: "30m", MaxLeaseTTL: "45m", ListingVisibility: "unauth"}))
 	if m := want[*api.MountConfigOutput](t)(sys.MountConfig("t")); m.DefaultLeaseTTL != 1800 || m.MaxLeaseTTL != 2700 || m.ListingVisibility != "unauth" {
 		t.Errorf("tuned: %+v", m)

@@ -5,19 +5,26 @@ import (
 	"testing"
 )
 
-// hvac beyond tokens, from init on.
+// Every method of hvac that has a server side here, on a development server, and on a real one
+// from init on. The scripts say which methods these are; a new one fails the test.
 func TestHvacWholeHouse(t *testing.T) {
-	t.Parallel()
 	interpreter := python(t)
 	script, err := filepath.Abs("python/house.py")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newProduction(t)
-	s.start("server started!")
-	t.Cleanup(s.stop)
-	r := s.run([]string{"PYTHONDONTWRITEBYTECODE=1", "SCRATCH=" + s.dir, "VAULT_TOKEN="}, interpreter, script)
-	if r.code != 0 || r.out != "as promised\n" {
-		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
+	house := func(t *testing.T, s *server) {
+		r := s.run([]string{"PYTHONDONTWRITEBYTECODE=1", "SCRATCH=" + s.dir, "VAULT_TOKEN=" + s.root}, interpreter, script)
+		if r.code != 0 || r.out != "as promised\n" {
+			t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
+		}
 	}
+	t.Run("dev", func(t *testing.T) { t.Parallel(); house(t, startDev(t)) })
+	t.Run("production", func(t *testing.T) {
+		t.Parallel()
+		s := newProduction(t)
+		s.start("server started!")
+		t.Cleanup(s.stop)
+		house(t, s)
+	})
 }

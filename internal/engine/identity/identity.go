@@ -19,7 +19,10 @@ func New(room *rooms.Store) *Engine { return &Engine{room: room} }
 
 // Routes are the paths of contract identity §2.
 func (e *Engine) Routes() []backend.Route {
-	return slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.lookupRoutes())
+	return slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.lookupRoutes(), backend.AbsentRoutes(
+		backend.Feature{Text: "this server issues no identity tokens", Patterns: []string{"oidc/{path...}"}},
+		backend.Feature{Text: "this server has no login MFA", Patterns: []string{"mfa/{path...}"}},
+	))
 }
 
 // rootNamespace is the one that there is.
