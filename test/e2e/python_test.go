@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"net"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -27,4 +29,31 @@ func TestHvacWholeHouse(t *testing.T) {
 		t.Cleanup(s.stop)
 		house(t, s)
 	})
+}
+
+// The harness of hvac's own tests: it starts and kills the servers itself.
+func TestHvacHarness(t *testing.T) {
+	t.Parallel()
+	interpreter := python(t)
+	script, err := filepath.Abs("python/harness.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, dir: t.TempDir()}
+	certificates := writeCertificates(t, s.dir)
+	// The client's certificate is from an authority that the server has never heard of.
+	stranger := writeCertificates(t, t.TempDir())
+	for from, to := range map[string]string{stranger.cert: "client-cert.pem", stranger.key: "client-key.pem"} {
+		if err := os.Rename(from, filepath.Join(s.dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, port, err := net.SplitHostPort(freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.run([]string{"PYTHONDONTWRITEBYTECODE=1", "HARNESS_PORT=" + port, "HARNESS_CA=" + certificates.ca}, interpreter, script)
+	if r.code != 0 || r.out != "as promised\n" {
+		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
+	}
 }
