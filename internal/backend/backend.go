@@ -127,6 +127,8 @@ type Route struct {
 	Open bool
 	// Sudo routes need the sudo capability besides the operation's own.
 	Sudo bool
+	// Absent routes stand for what is not here (AbsentRoutes); no description lists them.
+	Absent bool
 	// Inject copies every member of the answer's data to the top level of the envelope.
 	// Contract: http §4.
 	Inject bool

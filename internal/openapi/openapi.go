@@ -108,13 +108,11 @@ type Builder struct {
 	// generic makes the paths of mounts parameters.
 	generic bool
 	ids     map[string]int
-	// skip leaves routes out.
-	skip func(*backend.Route) bool
 }
 
-// New starts a document. version is of the API; skip says which routes are not to be shown.
-func New(version string, generic bool, skip func(*backend.Route) bool) *Builder {
-	return &Builder{generic: generic, ids: map[string]int{}, skip: skip, doc: &Document{
+// New starts a document. version is of the API.
+func New(version string, generic bool) *Builder {
+	return &Builder{generic: generic, ids: map[string]int{}, doc: &Document{
 		OpenAPI: "3.0.2",
 		Info:    Info{Title: "Jeton API", Description: "The HTTP API. All paths begin with `/v1/`.", Version: version},
 		Servers: []Address{{URL: "/v1"}},
@@ -129,10 +127,10 @@ func New(version string, generic bool, skip func(*backend.Route) bool) *Builder 
 // Document is what was built.
 func (b *Builder) Document() *Document { return b.doc }
 
-// Add describes the routes of a mount.
+// Add describes the routes of a mount, but those of what is not there.
 func (b *Builder) Add(m Mount) {
 	for _, route := range m.Routes {
-		if b.skip == nil || !b.skip(route) {
+		if !route.Absent {
 			b.addRoute(&m, route)
 		}
 	}

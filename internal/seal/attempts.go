@@ -203,6 +203,9 @@ func (s *attempts[P]) cancellable(origin, nonce string) (*attempt[P], error) {
 		return nil, backend.Invalidf("the attempt has received key shares: it can be cancelled from where one was given, and ends by itself when it is idle")
 	case a.adopted() && nonce != a.nonce:
 		return nil, backend.Invalidf("the attempt has received key shares: its nonce is required to cancel it")
+	case nonce != "" && nonce != a.nonce:
+		// Who names an attempt means that one: theirs is over, and this is its successor.
+		return nil, backend.Invalidf("the nonce is not that of the attempt")
 	}
 	return a, nil
 }

@@ -27,7 +27,7 @@ func describeRoute(route *backend.Route, mountPath string) *openapi.Document {
 	case strings.HasPrefix(mountPath, mount.AuthPrefix):
 		m.Tag = "auth"
 	}
-	b := openapi.New(version.API, false, nil)
+	b := openapi.New(version.API, false)
 	b.Add(m)
 	return b.Document()
 }

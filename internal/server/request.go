@@ -64,6 +64,10 @@ func (s *Server) read(r *http.Request) (*request, error) {
 	if err := req.readHeaders(r.Header); err != nil {
 		return nil, err
 	}
+	if query.Has("read_snapshot_id") || query.Has("recover_snapshot_id") {
+		// What is there now is no answer to who asks for what was there once.
+		return nil, backend.Invalidf("this server reads no snapshots: restore one to see what is in it")
+	}
 	switch req.operation {
 	case backend.Update, backend.Patch:
 		if strings.HasSuffix(req.path, "/") {

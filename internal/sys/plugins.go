@@ -104,7 +104,12 @@ func (s *System) readPlugin(_ context.Context, _ *backend.Call, req *pluginName)
 	return nil, backend.Missing()
 }
 
+// pluginRequest takes whatever a client registers.
+type pluginRequest struct {
+	All backend.Payload `json:"all"`
+}
+
 // refusePlugin: a program that the server runs on a caller's word would be the server's own code.
-func (s *System) refusePlugin(context.Context, *backend.Call, *anything) (*backend.None, error) {
+func (s *System) refusePlugin(context.Context, *backend.Call, *pluginRequest) (*backend.None, error) {
 	return nil, backend.Invalidf("external plugins are not supported: every backend is compiled in")
 }

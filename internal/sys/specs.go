@@ -25,7 +25,7 @@ func (s *System) openAPI(ctx context.Context, c *backend.Call, req *openAPIReque
 	if err != nil {
 		return nil, err
 	}
-	b := openapi.New(apiVersion, req.Generic, absent)
+	b := openapi.New(apiVersion, req.Generic)
 	b.AddRaw(openapi.RawPaths())
 	for _, m := range append(s.Mounts.All(mount.SecretClass), s.Mounts.All(mount.AuthClass)...) {
 		if access == nil && m.Entry.Tuning.ListingVisibility != "unauth" || access != nil && !access.Touches(m.Entry.Path) {
@@ -56,6 +56,3 @@ func (s *System) describe(m *mount.Mounted) openapi.Mount {
 	}
 	return out
 }
-
-// absent says that a route stands for something that is not here.
-func absent(route *backend.Route) bool { return route.Summary == absentSummary }

@@ -268,6 +268,8 @@ func TestSystemRekey(t *testing.T) {
 		{"sys §15 init shows the new numbers, twice is refused, DELETE is idempotent", func(t *testing.T, h *house, _ []string) {
 			h.do("PUT", init, "", m{"secret_shares": 3, "secret_threshold": 2}).is(200).has(true, "started").has(3, "n").has(2, "t").has(3, "required")
 			h.do("PUT", init, "", m{"secret_shares": 3, "secret_threshold": 2}).fails(400, "rekey already in progress")
+			h.do("DELETE", init, "", m{"nonce": "of another"}).fails(400, "the nonce is not that of the attempt")
+			h.do("GET", init, "", nil).has(true, "started")
 			h.do("DELETE", init, "", nil).empty()
 			h.do("DELETE", init, "", nil).empty()
 		}},

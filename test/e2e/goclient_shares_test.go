@@ -15,6 +15,7 @@ func TestGoClientShares(t *testing.T) {
 	kept := token(t, s, map[string]any{"policies": []string{"default"}, "ttl": "1h"})
 	t.Run("generate-root", func(t *testing.T) { sharesMakeRoot(t, s) })
 	t.Run("rekey", func(t *testing.T) { sharesChange(t, s) })
+	t.Run("rekey, verified", func(t *testing.T) { sharesVerified(t, s) })
 	if !alive(t, s, kept) {
 		t.Error("a token did not survive")
 	}
@@ -94,4 +95,99 @@ func sharesChange(t *testing.T, s *server) {
 		}
 	}
 	s.shares = done.KeysB64
+}
+
+// sharesVerified gives the new shares back before they hold, and gives up two attempts.
+func sharesVerified(t *testing.T, s *server) {
+	sys := s.client(s.root).Sys()
+	begin := func() *api.RekeyStatusResponse {
+		t.Helper()
+		return want[*api.RekeyStatusResponse](t)(sys.RekeyInit(&api.RekeyInitRequest{SecretShares: 5, SecretThreshold: 3, RequireVerification: true}))
+	}
+	begun := begin()
+	if st := want[*api.RekeyStatusResponse](t)(sys.RekeyStatus()); !st.Started || st.Nonce != begun.Nonce || st.N != 5 || st.T != 3 || !st.VerificationRequired {
+		t.Errorf("status: %+v", st)
+	}
+	// Who does not know the nonce ends nothing.
+	refusal(t, sys.RekeyCancelWithNonce("another-nonce"), 400, "nonce")
+	if st := want[*api.RekeyStatusResponse](t)(sys.RekeyStatus()); st.Nonce != begun.Nonce {
+		t.Errorf("after cancelling another: %+v", st)
+	}
+	none(t, "cancel", sys.RekeyCancelWithNonce(begun.Nonce))
+	begin()
+	none(t, "cancel", sys.RekeyCancel())
+	if st := want[*api.RekeyStatusResponse](t)(sys.RekeyStatus()); st.Started {
+		t.Errorf("cancelled: %+v", st)
+	}
+
+	begun = begin()
+	var made *api.RekeyUpdateResponse
+	for _, share := range s.shares[:2] {
+		made = want[*api.RekeyUpdateResponse](t)(sys.RekeyUpdate(share, begun.Nonce))
+	}
+	if !made.Complete || made.VerificationNonce == "" || len(made.KeysB64) != 5 {
+		t.Fatalf("made: complete %t, verified by %q, %d keys", made.Complete, made.VerificationNonce, len(made.KeysB64))
+	}
+	give := func(share, nonce string) *api.RekeyVerificationUpdateResponse {
+		t.Helper()
+		return want[*api.RekeyVerificationUpdateResponse](t)(sys.RekeyVerificationUpdate(share, nonce))
+	}
+	give(made.KeysB64[0], made.VerificationNonce)
+	none(t, "start over", sys.RekeyVerificationCancel())
+	again := want[*api.RekeyVerificationStatusResponse](t)(sys.RekeyVerificationStatus())
+	if again.Nonce == made.VerificationNonce || again.Progress != 0 || again.T != 3 {
+		t.Errorf("started over: %+v", again)
+	}
+	var done *api.RekeyVerificationUpdateResponse
+	for _, share := range made.KeysB64[2:] {
+		done = give(share, again.Nonce)
+	}
+	if !done.Complete {
+		t.Errorf("verified: %+v", done)
+	}
+	s.shares = made.KeysB64
+	none(t, "RekeyDeleteBackup", sys.RekeyDeleteBackup())
+	none(t, "RekeyDeleteRecoveryBackup", sys.RekeyDeleteRecoveryBackup())
+	none(t, "seal", sys.Seal())
+	for i, share := range []string{s.shares[4], s.shares[1], s.shares[2]} {
+		if st := want[*api.SealStatusResponse](t)(sys.UnsealWithOptions(&api.UnsealOpts{Key: share})); st.Sealed != (i < 2) {
+			t.Errorf("after %d verified shares: %+v", i+1, st)
+		}
+	}
+}
+
+// The client's own methods make a server of an empty one: five shares, of which three open it,
+// given in hex or in base64.
+func TestGoClientBegins(t *testing.T) {
+	t.Parallel()
+	s := newProduction(t)
+	s.start("server started!")
+	t.Cleanup(s.stop)
+	sys := s.client("").Sys()
+	if want[bool](t)(sys.InitStatus()) {
+		t.Fatal("initialised before init")
+	}
+	made := want[*api.InitResponse](t)(sys.Init(&api.InitRequest{SecretShares: 5, SecretThreshold: 3}))
+	if len(made.Keys) != 5 || len(made.KeysB64) != 5 || len(made.Keys[0]) != 66 || made.RootToken == "" {
+		t.Fatalf("init: %d and %d keys of %d digits", len(made.Keys), len(made.KeysB64), len(made.Keys[0]))
+	}
+	for i, share := range []string{made.Keys[4], made.KeysB64[1], made.Keys[2]} {
+		if st := want[*api.SealStatusResponse](t)(sys.Unseal(share)); st.Sealed != (i < 2) || st.Progress != (i+1)%3 {
+			t.Errorf("after %d shares: %+v", i+1, st)
+		}
+	}
+	// The same share in both forms is one.
+	s.root = made.RootToken
+	none(t, "seal", s.client(s.root).Sys().Seal())
+	for _, share := range []string{made.Keys[0], made.KeysB64[0]} {
+		if st := want[*api.SealStatusResponse](t)(sys.Unseal(share)); st.Progress != 1 {
+			t.Errorf("the same share twice: %+v", st)
+		}
+	}
+	for _, share := range made.KeysB64[3:] {
+		want[*api.SealStatusResponse](t)(sys.Unseal(share))
+	}
+	if !alive(t, s, s.root) {
+		t.Error("root is not served")
+	}
 }

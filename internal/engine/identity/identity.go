@@ -25,7 +25,12 @@ func New(room *rooms.Store, signed *idtoken.Store) *Engine {
 
 // Routes are the paths of contract identity §2 and §6.
 func (e *Engine) Routes() []backend.Route {
-	return slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.lookupRoutes(), e.signedRoutes())
+	return slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.lookupRoutes(), e.signedRoutes(), backend.AbsentRoutes(
+		backend.Feature{Text: "this server is no OpenID Connect provider; it issues identity tokens, below identity/oidc/token/", Patterns: []string{
+			"oidc/provider", "oidc/provider/{path...}", "oidc/client", "oidc/client/{path...}", "oidc/scope", "oidc/scope/{path...}",
+			"oidc/assignment", "oidc/assignment/{path...}"}},
+		backend.Feature{Text: "this server has no login MFA", Patterns: []string{"mfa/{path...}"}},
+	))
 }
 
 // rootNamespace is the one that there is.
