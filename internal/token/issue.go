@@ -118,6 +118,9 @@ func loginName(mountPath, name string) string {
 	return string(path) + "-" + name
 }
 
+// rootPath is the issuing path of root tokens without a lease.
+const rootPath = "auth/token/root"
+
 // IssueRoot stores a root token without end: that of init and of generate-root. custom is the
 // id that a development server was told to use, or "". also runs in the same transaction.
 func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store.Tx) error) (*Issued, error) {
@@ -125,7 +128,7 @@ func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store
 		Accessor: randomBase62(plainChars),
 		Policies: []string{rootPolicy},
 		Root:     true,
-		Origin:   Origin{Path: "auth/token/root", DisplayName: "root"},
+		Origin:   Origin{Path: rootPath, DisplayName: "root"},
 		Life:     Life{Created: s.clock.Now().UnixNano()},
 	}
 	out := &Issued{Token: t, Text: newRootText()}

@@ -31,6 +31,7 @@ type Store struct {
 	jobsChanged atomic.Uint64
 	telling     telling
 	tally       tally
+	hashes      facetHashes
 	places      places
 }
 
@@ -106,7 +107,12 @@ func New(c Config) (*Store, error) {
 
 		neighbours: neighbours{owned: c.Owned, vouch: c.Voucher, ended: c.Witness, entities: c.Entities},
 	}
-	s.cancel = s.area.Subscribe(s.changed)
+	room := s.area.Subscribe(s.changed)
+	all := s.whole.Subscribe(func(c store.Commit) { s.tally.tell(c.Position) })
+	s.cancel = func() {
+		room()
+		all()
+	}
 	return s, nil
 }
 
@@ -115,6 +121,9 @@ func (s *Store) Close() { s.cancel() }
 
 // changed keeps the cache true. The store calls it in commit order.
 func (s *Store) changed(c store.Commit) {
+	if len(c.Ranges) > 0 {
+		s.tally.forget()
+	}
 	s.tally.committed(c.Keys, c.Position)
 	for _, k := range c.Keys {
 		switch {
