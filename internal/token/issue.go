@@ -67,7 +67,9 @@ func (s *Store) storeLogin(ctx context.Context, out *Issued, login *backend.Logi
 		return s.whole.Update(ctx, login.Consume)
 	}
 	out.Token.Accessor = accessor
-	return s.whole.Update(ctx, func(tx store.Tx) error {
+	var proof written
+	err := s.whole.Update(ctx, func(tx store.Tx) error {
+		proof = s.writing(tx)
 		if login.Consume != nil {
 			if err := login.Consume(tx); err != nil {
 				return err
@@ -75,6 +77,10 @@ func (s *Store) storeLogin(ctx context.Context, out *Issued, login *backend.Logi
 		}
 		return s.insert(s.area.Within(tx), out, "", random)
 	})
+	if err == nil {
+		s.keep(out.Token, proof, 0)
+	}
+	return err
 }
 
 // loginType settles the token's type between the mount's tuning and the method's role.
