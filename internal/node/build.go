@@ -160,6 +160,9 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 	if err != nil {
 		return err
 	}
+	if err := h.Tokens.Upgrade(life); err != nil {
+		return err
+	}
 	h.Wrap = wrap.New(u.Store, h.Tokens, box, n.clock)
 	if h.Edge, err = edge.Load(life, store.NewArea(u.Store, edgePrefix), n.clock); err != nil {
 		return err

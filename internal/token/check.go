@@ -43,11 +43,15 @@ const (
 // of reading the store.
 func (s *Store) Check(ctx context.Context, report func(Problem)) error {
 	return s.area.View(ctx, func(r store.Reader) error {
-		c := &checker{s: s, r: r, late: s.clock.Now().Add(-overdue).UnixNano(), report: report}
+		c := &checker{s: s, r: r, late: s.clock.Now().Add(-overdue).UnixNano(), report: report, walked: map[facet]int64{}, moved: map[facet]int64{}}
 		// Values are read one by one: one that cannot be read must not end the walk.
-		return r.Scan(store.Range{KeysOnly: true}, func(k, _ []byte) (bool, error) {
+		err := r.Scan(store.Range{KeysOnly: true}, func(k, _ []byte) (bool, error) {
 			return true, c.key(k)
 		})
+		if err != nil {
+			return err
+		}
+		return c.unwritten()
 	})
 }
 
@@ -58,6 +62,10 @@ type checker struct {
 	// late is the Unix nanosecond before which the sweeper should have come.
 	late   int64
 	report func(Problem)
+	// walked counts the records of facets that no index counts: there are two.
+	walked map[facet]int64
+	// moved is what waits to be added to the counts that were not come by yet.
+	moved map[facet]int64
 }
 
 func (c *checker) problem(id ID, what string) error {
@@ -92,12 +100,15 @@ func (c *checker) key(k []byte) error {
 
 // searchKey checks what search, last use and jobs keep.
 func (c *checker) searchKey(k []byte) error {
-	const facetKey = 2 + 8
 	switch kind := k[0]; {
-	case (kind == createdOrder || kind == expiryOrder) && len(k) == facetKey+8+len(ID{}):
+	case kind == createdOrder && len(k) == facetPrefixLen+placeLen:
 		return c.entry(k)
-	case kind == countKey && len(k) == facetKey:
+	case kind == countKey && len(k) == facetPrefixLen:
 		return c.count(k)
+	case kind == movedKey && len(k) == 1+8+8:
+		return c.waiting(k)
+	case kind == formKey && len(k) == 1:
+		return c.readable(k, &form{}, "a form that cannot be read")
 	case kind == useOrder && len(k) == 1+8+len(ID{}), kind == useKey && len(k) == 1+len(ID{}):
 		return c.use(k)
 	case kind == jobKey, kind == finishedJobKey:
@@ -120,30 +131,71 @@ func (c *checker) readable(k []byte, v any, what string) error {
 	return err
 }
 
-// count checks a facet's count against its index.
-func (c *checker) count(k []byte) error {
-	var have facetCount
-	data, err := c.r.Get(k)
-	if err == nil {
-		err = record.Decode(data, &have)
+// waiting notes a change of counts; its key comes before those of the counts.
+func (c *checker) waiting(k []byte) error {
+	m, err := record.Get[moved](c.r, k)
+	if unreadable(err) {
+		return c.problem(ID{}, "a change of counts that cannot be read")
 	}
+	if err != nil {
+		return err
+	}
+	for _, one := range m.Moves {
+		c.moved[one.facet()] += one.By
+	}
+	return nil
+}
+
+// count checks a facet's count, and what waits to be added to it, against its tokens.
+func (c *checker) count(k []byte) error {
+	have, err := record.Get[facetCount](c.r, k)
 	if unreadable(err) {
 		return c.problem(ID{}, "a count that cannot be read")
 	}
 	if err != nil {
 		return err
 	}
-	in := store.PrefixRange(append([]byte{createdOrder}, k[1:]...))
-	in.KeysOnly = true
-	var n int64
-	err = c.r.Scan(in, func(_, _ []byte) (bool, error) {
-		n++
+	f := facet{facetKind(k[1]), string(have.Value)}
+	if !bytes.Equal(k, c.s.facetPrefix(countKey, f)) {
+		return c.problem(ID{}, "a count of another value")
+	}
+	n := have.Count + c.moved[f]
+	delete(c.moved, f)
+	return c.compare(f, n)
+}
+
+// compare holds a count against the facet's tokens. Those that no index leads to were counted
+// at their records, which come later in the walk than counts do: what is left must be none.
+func (c *checker) compare(f facet, n int64) error {
+	if !f.leads() && f.kind != anyFacet {
+		c.walked[f] -= n
+		return nil
+	}
+	err := scanAll(c.r, c.s.ranges(f), func([]byte) (bool, error) {
+		n--
 		return true, nil
 	})
-	if err == nil && n != have.Count {
-		return c.problem(ID{}, "a count that is not that of its index")
+	if err == nil && n != 0 {
+		return c.problem(ID{}, wrongCount)
 	}
 	return err
+}
+
+const wrongCount = "a count that is not that of its index"
+
+// unwritten checks, at the end, the counts that no record has yet, and those without an index.
+func (c *checker) unwritten() error {
+	for f, n := range c.moved {
+		if err := c.compare(f, n); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.walked {
+		if n != 0 {
+			return c.problem(ID{}, wrongCount)
+		}
+	}
+	return nil
 }
 
 // use checks a token's last use, or its place in the order of last use.
@@ -223,6 +275,11 @@ func (c *checker) record(id ID) error {
 		return c.problem(id, "a count of uses below none")
 	case t.End == nil && t.Life.Expires == 0 && !t.Root:
 		return c.problem(id, "a token without end that is no root")
+	}
+	for _, f := range livingFacets(t) {
+		if f.counted() && !f.leads() && f.kind != anyFacet {
+			c.walked[f]++
+		}
 	}
 	wanted := append(t.entries(), idKey(accessorKey, c.s.texts.accessorID(t.Accessor)))
 	wanted = append(wanted, c.s.facetEntries(t)...)

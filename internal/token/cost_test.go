@@ -140,10 +140,60 @@ func TestCacheIsBounded(t *testing.T) {
 	// A fill that began before a drop is not kept.
 	id := ID{0: 2}
 	_, changes := c.get(id)
-	c.drop(id)
+	c.drop(id, 1)
 	c.put(id, &cached{token: &Token{}}, changes)
 	if entry, _ := c.get(id); entry != nil {
 		t.Error("what was read before a change is kept after it")
+	}
+}
+
+// What a transaction wrote is kept only where nothing of its shard has changed since: a later
+// commit may have ended the token before its maker got to keep it.
+func TestCacheKeepsWhatWasWritten(t *testing.T) {
+	c := newCache()
+	id, neighbour := ID{0: 3}, ID{0: 3, 1: 1}
+	for _, changed := range []ID{id, neighbour} {
+		c.drop(id, 7) // the commit that wrote it is told
+		c.drop(changed, 8)
+		c.putCommitted(id, &cached{token: &Token{}}, 7)
+		if entry, _ := c.get(id); entry != nil {
+			t.Error("what was written is kept over a later change")
+		}
+	}
+	c.drop(id, 9)
+	c.putCommitted(id, &cached{token: &Token{}}, 9)
+	if entry, _ := c.get(id); entry == nil {
+		t.Error("what was written last is not kept")
+	}
+	c.drop(id, 10)
+	if entry, _ := c.get(id); entry != nil {
+		t.Error("it is kept for ever")
+	}
+}
+
+// A new token's first request and a renewed token's next one cost no look at the store; a
+// revocation is seen all the same.
+func TestNewTokensAreCached(t *testing.T) {
+	s := &counting{Store: memory(t)}
+	w := worldOver(t, s)
+	leaf := w.child(w.plain())
+	login := w.must(w.IssueLogin(w.ctx, loginOf("web"), loginMount, "auth/userpass/login/a", ""))
+	for _, i := range []*Issued{leaf, login} {
+		s.reset()
+		if _, err := w.request(i); err != nil || s.views.Load() != 0 {
+			t.Errorf("%d looks at the store for a new token; %v", s.views.Load(), err)
+		}
+		if i == leaf {
+			if _, err := w.renew(i, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.reset()
+		if _, err := w.request(i); err != nil || s.views.Load() != 0 {
+			t.Errorf("%d looks at the store for a renewed token; %v", s.views.Load(), err)
+		}
+		w.revoke(i)
+		w.mustBeDead(i)
 	}
 }
 
@@ -165,7 +215,7 @@ func BenchmarkFind(b *testing.B) {
 	})
 	b.Run("cold", func(b *testing.B) {
 		for b.Loop() {
-			w.cache.drop(leaf.Token.ID)
+			w.cache.drop(leaf.Token.ID, 0)
 			if t, err := w.Find(w.ctx, leaf.Text); t == nil || err != nil {
 				b.Fatal(t, err)
 			}

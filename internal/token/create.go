@@ -59,6 +59,7 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 	random := newRandomness()
 	accessor := randomBase62(plainChars)
 	var out *Issued
+	var until int64
 	run := func(r store.Reader) (err error) {
 		var role *Role
 		if ask.Role != "" {
@@ -69,8 +70,8 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 				return backend.Invalidf("unknown role %s", ask.Role)
 			}
 		}
-		parent, until, err := s.parentOf(r, ask.Caller)
-		if err != nil {
+		var parent *Token
+		if parent, until, err = s.parentOf(r, ask.Caller); err != nil {
 			return err
 		}
 		if out, err = ask.resolve(parent, role, s.clock.Now()); err != nil {
@@ -98,8 +99,10 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		out.Text = text
 		return out, nil
 	}
+	var proof written
 	err := s.whole.Update(ctx, func(tx store.Tx) error {
 		area := s.area.Within(tx)
+		proof = s.writing(tx)
 		// Everything is asked again where it counts: the parent may have died since.
 		if err := run(area); err != nil {
 			return err
@@ -110,6 +113,9 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		out.Token.Accessor = accessor
 		return s.insert(area, out, ask.ID, random)
 	})
+	if err == nil {
+		s.keep(out.Token, proof, until)
+	}
 	return out.unless(err)
 }
 

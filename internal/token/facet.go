@@ -2,30 +2,25 @@ package token
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"slices"
 	"strings"
+	"sync"
 
-	"jeton/internal/record"
 	"jeton/internal/store"
 )
 
-// A facet is one thing by which tokens can be found and counted. For every facet that a token
-// has, its own transaction keeps two index entries, one in order of creation and one in order
-// of expiry, and a count. A page of a search is therefore a short range scan however many
-// tokens there are, and a count is one read.
+// A facet is one thing by which tokens can be found and counted. What it costs is paid by every
+// token that is made, so that a facet has an index of its own only where nothing else leads to
+// its tokens: see decision 0012. Its own index is in order of creation:
 //
-//	s <kind> <hash of value> <created> <id>    tokens of a facet in order of creation
-//	e <kind> <hash of value> <expires> <id>    the same in order of expiry; never is last
-//	n <kind> <hash of value>                   facetCount
+//	s <kind> <hash of value> <created> <id>
+//
+// Those of a path and of a parent are found by the entries l and c, which are there anyway. How
+// many tokens have a facet is told by counts.go.
 //
 // Values appear in keys as keyed hashes of eight bytes. Two values that share a hash share an
 // index; who reads it compares the record, so that the cost is a wasted read and never a wrong row.
-const (
-	createdOrder = 's'
-	expiryOrder  = 'e'
-	countKey     = 'n'
-)
+const createdOrder = 's'
 
 // facetKind is what a facet is about. The numbers are stored.
 type facetKind byte
@@ -35,14 +30,16 @@ const (
 	policyFacet
 	roleFacet
 	entityFacet
+	// pathFacet has an index for tokens without a lease alone, which no entry l leads to.
 	pathFacet
 	orphanFacet
 	parentFacet
 	metaFacet
 	// nameFacet is the beginning of a display name, of the lengths in nameLengths.
 	nameFacet
-	// mountFacet is the first two parts of a path, with a slash at the end: "auth/userpass/".
-	mountFacet
+	// belowFacet is the beginning of a path, with a slash at the end. A token has that of its
+	// mount, the first two parts: "auth/userpass/".
+	belowFacet
 )
 
 // nameLengths are the bytes of a display name's beginning by which it can be found quickly. A
@@ -53,12 +50,6 @@ var nameLengths = [...]int{8, 12, 16}
 type facet struct {
 	kind  facetKind
 	value string
-}
-
-// facetCount is how many tokens have a facet. Value is for listing counts by name.
-type facetCount struct {
-	Value []byte `cbor:"1,keyasint"`
-	Count int64  `cbor:"2,keyasint"`
 }
 
 // facets are what a token can be found by.
@@ -77,13 +68,13 @@ func (t *Token) facets() []facet {
 	if t.Orphan() {
 		out = append(out, facet{orphanFacet, ""})
 	} else {
-		out = append(out, facet{parentFacet, parentValue(t.Parent)})
+		out = append(out, parentOf(t.Parent))
 	}
 	for k, v := range t.Meta {
 		out = append(out, facet{metaFacet, k + "\x00" + v})
 	}
 	if mount := mountPart(t.Origin.Path); mount != "" {
-		out = append(out, facet{mountFacet, mount})
+		out = append(out, facet{belowFacet, mount})
 	}
 	for _, n := range nameLengths {
 		if len(t.Origin.DisplayName) >= n {
@@ -103,60 +94,86 @@ func mountPart(path string) string {
 	return path[:len(first)+len(second)+2]
 }
 
-// parentValue is a parent's id as a facet's value: values are stored as text, which must be UTF-8.
-func parentValue(id ID) string { return hex.EncodeToString(id[:]) }
+// parentOf is the facet of a token's children.
+func parentOf(id ID) facet { return facet{parentFacet, string(id[:])} }
 
 // counted says whether a facet's tokens are counted: not those with as many values as tokens,
 // nor those that nobody asks the number of.
-func (f facet) counted() bool { return f.kind < metaFacet }
+func (f facet) counted() bool {
+	return f.kind < metaFacet || f.kind == belowFacet && f.value == mountPart(f.value)
+}
+
+// indexes says whether t stands in an index of the facet's own. Nearly every token is an orphan
+// or has the default policy, or nearly none: the index of all tokens is as good.
+func (t *Token) indexes(f facet) bool {
+	switch f.kind {
+	case pathFacet:
+		return !t.Life.Leased
+	case policyFacet:
+		return f.value != defaultPolicy
+	case orphanFacet, parentFacet, belowFacet:
+		return false
+	}
+	return true
+}
 
 // facetHash is a facet's value as keys have it.
 type facetHash [8]byte
 
+// facetHashes remembers hashes: a token has half a dozen facets, most of them like the last one's.
+type facetHashes struct {
+	mu    sync.RWMutex
+	known map[facet]facetHash // guarded by mu
+}
+
+// knownHashes bounds what is remembered.
+const knownHashes = 4096
+
 func (s *Store) facetHash(f facet) (h facetHash) {
+	s.hashes.mu.RLock()
+	h, ok := s.hashes.known[f]
+	s.hashes.mu.RUnlock()
+	if ok {
+		return h
+	}
 	id := s.texts.keyed("facet", string([]byte{byte(f.kind)})+f.value)
 	copy(h[:], id[:])
+	s.hashes.mu.Lock()
+	defer s.hashes.mu.Unlock()
+	if s.hashes.known == nil || len(s.hashes.known) >= knownHashes {
+		s.hashes.known = make(map[facet]facetHash)
+	}
+	// The value is a copy: it may be a part of a request's body.
+	s.hashes.known[facet{f.kind, strings.Clone(f.value)}] = h
 	return h
 }
 
-// facetPrefixLen is the length of what a facet's entries in an order begin with.
-const facetPrefixLen = 1 + 1 + len(facetHash{})
+// facetPrefixLen is the length of what a facet's index begins with; placeLen that of what ends
+// every entry of an index that has an order, a time and an id.
+const (
+	facetPrefixLen = 1 + 1 + len(facetHash{})
+	placeLen       = 8 + len(ID{})
+)
 
-// prefix is what a facet's entries in an order begin with; there is room behind for the rest.
-func (h facetHash) prefix(order byte, f facet) []byte {
-	k := make([]byte, 0, facetPrefixLen+8+len(ID{}))
-	return append(append(k, order, byte(f.kind)), h[:]...)
+// facetPrefix is what a facet's index or count begins with; there is room behind for the rest.
+func (s *Store) facetPrefix(kind byte, f facet) []byte {
+	h := s.facetHash(f)
+	k := make([]byte, 0, facetPrefixLen+placeLen)
+	return append(append(k, kind, byte(f.kind)), h[:]...)
 }
 
-func (s *Store) facetPrefix(order byte, f facet) []byte { return s.facetHash(f).prefix(order, f) }
-
-// facetEntry is a token's place in an order of a facet.
-func facetEntry(order byte, f facet, hash facetHash, t *Token) []byte {
-	k := binary.BigEndian.AppendUint64(hash.prefix(order, f), orderTime(order, t))
+// facetEntry is a token's place in a facet's index.
+func (s *Store) facetEntry(f facet, t *Token) []byte {
+	k := binary.BigEndian.AppendUint64(s.facetPrefix(createdOrder, f), uint64(t.Life.Created))
 	return append(k, t.ID[:]...)
 }
 
-// never is the place of a token without expiry in the order of expiry: after all others.
-const never = ^uint64(0)
-
-// orderTime is a token's place in an order.
-func orderTime(order byte, t *Token) uint64 {
-	if order == createdOrder {
-		return uint64(t.Life.Created)
-	}
-	if t.Life.Expires == 0 {
-		return never
-	}
-	return uint64(t.Life.Expires)
-}
-
-// facetEntries are a living token's entries in both orders. An ended token has none: from its
-// revocation on it is in no search.
+// facetEntries are a living token's entries. An ended token has none: from its revocation on it
+// is in no search.
 func (s *Store) facetEntries(t *Token) (keys [][]byte) {
 	for _, f := range livingFacets(t) {
-		hash := s.facetHash(f)
-		for _, order := range orders {
-			keys = append(keys, facetEntry(order, f, hash, t))
+		if t.indexes(f) {
+			keys = append(keys, s.facetEntry(f, t))
 		}
 	}
 	return keys
@@ -166,26 +183,30 @@ func (s *Store) facetEntries(t *Token) (keys [][]byte) {
 // the commit lock: what both have is left alone, and only what moved is written.
 func (s *Store) index(tx store.Tx, old, new *Token) error {
 	before, after := livingFacets(old), livingFacets(new)
+	moves := make([]move, 0, max(len(before), len(after)))
 	for _, f := range before {
 		if slices.Contains(after, f) {
 			continue
 		}
-		if err := s.leave(tx, f, old); err != nil {
-			return err
+		if old.indexes(f) {
+			if err := tx.Delete(s.facetEntry(f, old)); err != nil {
+				return err
+			}
 		}
+		moves = f.moved(moves, -1)
 	}
 	for _, f := range after {
-		var err error
 		if slices.Contains(before, f) {
-			err = s.move(tx, f, old, new)
-		} else {
-			err = s.enter(tx, f, new)
+			continue
 		}
-		if err != nil {
-			return err
+		if new.indexes(f) {
+			if err := tx.Put(s.facetEntry(f, new), nil); err != nil {
+				return err
+			}
 		}
+		moves = f.moved(moves, 1)
 	}
-	return nil
+	return s.moveCounts(tx, moves)
 }
 
 // livingFacets are those of a token that is in searches.
@@ -196,74 +217,39 @@ func livingFacets(t *Token) []facet {
 	return t.facets()
 }
 
-// orders are the indexes that a facet has.
-var orders = [...]byte{createdOrder, expiryOrder}
-
-func (s *Store) enter(tx store.Tx, f facet, t *Token) error {
-	hash := s.facetHash(f)
-	for _, order := range orders {
-		if err := tx.Put(facetEntry(order, f, hash, t), nil); err != nil {
-			return err
-		}
-	}
-	return s.addCount(tx, f, hash, 1)
+// leads says whether some index leads to the facet's tokens and to few others.
+func (f facet) leads() bool {
+	return f.kind != anyFacet && f.kind != orphanFacet && f != facet{policyFacet, defaultPolicy}
 }
 
-func (s *Store) leave(tx store.Tx, f facet, t *Token) error {
-	hash := s.facetHash(f)
-	for _, order := range orders {
-		if err := tx.Delete(facetEntry(order, f, hash, t)); err != nil {
-			return err
+// ranges are where the tokens of a facet are found, in the order of their keys.
+func (s *Store) ranges(f facet) []store.Range {
+	switch f.kind {
+	case parentFacet:
+		return []store.Range{keysBelow(key(childKey, []byte(f.value)))}
+	case pathFacet, belowFacet:
+		in := pathEntry(f.value, ID{})
+		in = in[:len(in)-len(ID{})]
+		matches := f.value == rootPath
+		if f.kind == belowFacet {
+			in, matches = pathPrefix(f.value), strings.HasPrefix(rootPath, f.value)
 		}
+		out := []store.Range{keysBelow(in)}
+		if matches {
+			out = append(out, keysBelow(s.facetPrefix(createdOrder, facet{pathFacet, rootPath})))
+		}
+		return out
 	}
-	return s.addCount(tx, f, hash, -1)
+	return []store.Range{keysBelow(s.facetPrefix(createdOrder, f))}
 }
 
-func (s *Store) move(tx store.Tx, f facet, old, new *Token) error {
-	for _, order := range orders {
-		if orderTime(order, old) == orderTime(order, new) {
-			continue
-		}
-		hash := s.facetHash(f)
-		if err := tx.Delete(facetEntry(order, f, hash, old)); err != nil {
-			return err
-		}
-		if err := tx.Put(facetEntry(order, f, hash, new), nil); err != nil {
-			return err
-		}
-	}
-	return nil
+// ordered says whether the one range of a facet is in order of creation.
+func (f facet) ordered() bool {
+	return f.kind != parentFacet && f.kind != pathFacet && f.kind != belowFacet
 }
 
-// addCount moves a count. A count of nothing is removed.
-func (s *Store) addCount(tx store.Tx, f facet, hash facetHash, by int64) error {
-	if !f.counted() {
-		return nil
-	}
-	k := hash.prefix(countKey, f)
-	n, known := s.tally.known(k, tx.Position())
-	if !known {
-		c, err := record.Get[facetCount](tx, k)
-		if err != nil {
-			return err
-		}
-		if c != nil {
-			n = c.Count
-		}
-	}
-	n += by
-	s.tally.stage(k, n, tx.Position())
-	if n == 0 {
-		return tx.Delete(k)
-	}
-	return record.Put(tx, k, &facetCount{Value: []byte(f.value), Count: n})
-}
-
-// readCount is how many tokens have a facet.
-func (s *Store) readCount(r store.Reader, f facet) (int64, error) {
-	c, err := record.Get[facetCount](r, s.facetPrefix(countKey, f))
-	if c == nil || err != nil {
-		return 0, err
-	}
-	return c.Count, nil
+func keysBelow(prefix []byte) store.Range {
+	in := store.PrefixRange(prefix)
+	in.KeysOnly = true
+	return in
 }

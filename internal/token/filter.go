@@ -97,9 +97,7 @@ func (f *Filter) facets() []facet {
 		out = append(out, facet{entityFacet, f.EntityID})
 	}
 	if strings.HasSuffix(f.Path, "/") {
-		if mount := mountPart(f.Path); mount != "" {
-			out = append(out, facet{mountFacet, mount})
-		}
+		out = append(out, facet{belowFacet, f.Path})
 	} else if f.Path != "" {
 		out = append(out, facet{pathFacet, f.Path})
 	}
@@ -107,7 +105,7 @@ func (f *Filter) facets() []facet {
 		out = append(out, facet{orphanFacet, ""})
 	}
 	if f.Parent != (ID{}) {
-		out = append(out, facet{parentFacet, parentValue(f.Parent)})
+		out = append(out, parentOf(f.Parent))
 	}
 	if f.MetaKey != "" {
 		out = append(out, facet{metaFacet, f.MetaKey + "\x00" + f.MetaValue})

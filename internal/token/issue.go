@@ -67,7 +67,9 @@ func (s *Store) storeLogin(ctx context.Context, out *Issued, login *backend.Logi
 		return s.whole.Update(ctx, login.Consume)
 	}
 	out.Token.Accessor = accessor
-	return s.whole.Update(ctx, func(tx store.Tx) error {
+	var proof written
+	err := s.whole.Update(ctx, func(tx store.Tx) error {
+		proof = s.writing(tx)
 		if login.Consume != nil {
 			if err := login.Consume(tx); err != nil {
 				return err
@@ -75,6 +77,10 @@ func (s *Store) storeLogin(ctx context.Context, out *Issued, login *backend.Logi
 		}
 		return s.insert(s.area.Within(tx), out, "", random)
 	})
+	if err == nil {
+		s.keep(out.Token, proof, 0)
+	}
+	return err
 }
 
 // loginType settles the token's type between the mount's tuning and the method's role.
@@ -118,6 +124,9 @@ func loginName(mountPath, name string) string {
 	return string(path) + "-" + name
 }
 
+// rootPath is the issuing path of root tokens without a lease.
+const rootPath = "auth/token/root"
+
 // IssueRoot stores a root token without end: that of init and of generate-root. custom is the
 // id that a development server was told to use, or "". also runs in the same transaction.
 func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store.Tx) error) (*Issued, error) {
@@ -125,7 +134,7 @@ func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store
 		Accessor: randomBase62(plainChars),
 		Policies: []string{rootPolicy},
 		Root:     true,
-		Origin:   Origin{Path: "auth/token/root", DisplayName: "root"},
+		Origin:   Origin{Path: rootPath, DisplayName: "root"},
 		Life:     Life{Created: s.clock.Now().UnixNano()},
 	}
 	out := &Issued{Token: t, Text: newRootText()}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -167,7 +168,8 @@ func (s *Store) RevokeMatching(ctx context.Context, f Filter, caller *backend.Ca
 			return backend.Errorf(backend.TooMany, "there are %d jobs at work already; wait for one to end", maxActiveJobs)
 		}
 		job.Started = s.clock.Now().UnixNano()
-		if _, job.Expected, err = s.driver(tx, &f); err != nil {
+		counts := &counter{s: s, r: tx}
+		if _, job.Expected, err = counts.driver(&f, facet.leads); err != nil {
 			return err
 		}
 		return record.Put(tx, key(jobKey, []byte(job.ID)), job)
@@ -191,18 +193,17 @@ func (s *Store) CountMatching(ctx context.Context, f Filter, caller *backend.Cal
 	now := s.clock.Now()
 	err = s.area.View(ctx, func(r store.Reader) error {
 		n, some = 0, nil
-		best, _, err := s.driver(r, &f)
+		counts := &counter{s: s, r: r}
+		best, _, err := counts.driver(&f, facet.leads)
 		if err != nil {
 			return err
 		}
-		in := store.PrefixRange(s.facetPrefix(createdOrder, best))
-		in.KeysOnly = true
-		return r.Scan(in, func(k, _ []byte) (bool, error) {
+		return scanAll(r, s.ranges(best), func(k []byte) (bool, error) {
 			id := lastID(k)
 			if id == caller.ID {
 				return true, nil
 			}
-			row, err := s.row(r, id, &f, now)
+			row, err := s.row(counts, id, &f, now)
 			if row == nil || err != nil {
 				return err == nil, err
 			}
@@ -348,20 +349,15 @@ func (s *Store) workOn(tx store.Tx, job Job) (progress *jobProgress, dealt int, 
 		job.Ended, job.Looked, job.Finished = progress.Ended, progress.Looked, s.clock.Now().UnixNano()
 		return nil, 1, s.finish(area, &job)
 	}
-	prefix, err := s.indexOf(area, &job.Filter, createdOrder, progress.At)
+	way, err := s.wayOf(area, &job, progress.At)
 	if err != nil {
 		return nil, 0, err
 	}
-	in := store.PrefixRange(prefix)
-	// What was made since is not looked at: otherwise the walk would chase the present.
-	in.To = binary.BigEndian.AppendUint64(slices.Clone(prefix), uint64(job.Started)+1)
-	resume(&in, progress.At)
-	in.Limit, in.KeysOnly = sweepBatch, true
 	var ids []ID
-	err = area.Scan(in, func(k, _ []byte) (bool, error) {
+	err = scanAll(area, way, func(k []byte) (bool, error) {
 		progress.At = slices.Clone(k)
 		ids = append(ids, lastID(k))
-		return true, nil
+		return len(ids) < sweepBatch, nil
 	})
 	if err != nil {
 		return nil, 0, err
@@ -373,6 +369,69 @@ func (s *Store) workOn(tx store.Tx, job Job) (progress *jobProgress, dealt int, 
 	progress.Ended += int64(len(progress.Untold))
 	progress.Done = len(ids) < sweepBatch
 	return progress, len(ids) + 1, record.Put(area, progressAt, progress)
+}
+
+// wayOf is where a job's tokens are, after the entry that was dealt with last: a walk stays in
+// the set that it began in, whichever is the smallest by now.
+func (s *Store) wayOf(tx store.Tx, job *Job, after []byte) (way []store.Range, err error) {
+	var set facet
+	if len(after) == 0 {
+		counts := &counter{s: s, r: tx}
+		if set, _, err = counts.driver(&job.Filter, facet.leads); err != nil {
+			return nil, err
+		}
+	} else {
+		set = job.Filter.setAt(after)
+	}
+	for _, in := range s.ranges(set) {
+		if in.From[0] == createdOrder {
+			// What was made since is not looked at: otherwise the walk would chase the present.
+			in.To = binary.BigEndian.AppendUint64(slices.Clone(in.From), uint64(job.Started)+1)
+		}
+		if bytes.Compare(after, in.From) >= 0 {
+			in.From = store.After(after)
+		}
+		if bytes.Compare(in.From, in.To) < 0 {
+			way = append(way, in)
+		}
+	}
+	return way, nil
+}
+
+// setAt is the set that an entry was found in; all tokens where the filter has no such set.
+func (f *Filter) setAt(entry []byte) facet {
+	var kinds []facetKind
+	switch entry[0] {
+	case childKey:
+		kinds = []facetKind{parentFacet}
+	case pathKey:
+		kinds = []facetKind{pathFacet, belowFacet}
+	case createdOrder:
+		if kinds = []facetKind{facetKind(entry[1])}; kinds[0] == pathFacet {
+			kinds = append(kinds, belowFacet)
+		}
+	}
+	for _, kind := range kinds {
+		if set, found := f.facetOf(kind); found {
+			return set
+		}
+	}
+	return facet{kind: anyFacet}
+}
+
+// scanAll walks the keys of ranges, one after the other.
+func scanAll(r store.Reader, ranges []store.Range, fn func(k []byte) (more bool, err error)) error {
+	for more, i := true, 0; more && i < len(ranges); i++ {
+		err := r.Scan(ranges[i], func(k, _ []byte) (bool, error) {
+			var err error
+			more, err = fn(k)
+			return more, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // endSelected ends those of ids that the job selected.

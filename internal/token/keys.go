@@ -11,13 +11,14 @@ import (
 //	r <id>                     the record
 //	a <hash of accessor>       accessorEntry: the accessor's token
 //	c <parent id> <child id>   a child below its parent
-//	x <expiry> <id>            the order of expiry; Unix nanoseconds, big-endian
+//	x <expiry> <id>            the order of expiry; Unix nanoseconds, big-endian; never is last
 //	l <path> 0 <id>            the tokens that a path issued ("auth/token/create")
 //	q <id>                     an ended token that is still to be cleaned up
 //	g                          bumped by every commit that may end a token with children
 //	o <name>                   a role
 //	z <id>                     a token whose record could not be read
-//	s, e, n                    facets: see facet.go
+//	s, n, d                    facets and their counts: see facet.go, counts.go
+//	f                          which form all of this has: see upgrade.go
 //	u, v                       last use: see lastuse.go
 //	J, p, j                    jobs: see jobs.go
 const (
@@ -81,14 +82,19 @@ func (t *Token) entries() [][]byte {
 	if !t.Orphan() {
 		keys = append(keys, key(childKey, t.Parent[:], t.ID[:]))
 	}
-	if at := t.sweepTime(); at != 0 {
-		keys = append(keys, append(expiryPrefix(at), t.ID[:]...))
+	at := t.sweepTime()
+	if at == 0 {
+		at = never
 	}
+	keys = append(keys, append(expiryPrefix(at), t.ID[:]...))
 	if t.Life.Leased {
 		keys = append(keys, pathEntry(t.Origin.Path, t.ID))
 	}
 	return keys
 }
+
+// never is the place of a token without end in the order of expiry: after all others.
+const never = -1
 
 // sweepTime is when the sweeper has to look at the token, 0 for never. A used-up token is
 // removed by the request that used it up; the sweeper comes for those that a crash left.

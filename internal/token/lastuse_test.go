@@ -104,6 +104,7 @@ func TestLastUseOverFailures(t *testing.T) {
 // A token that ended leaves no trace of its uses, whenever they were gathered.
 func TestLastUseGoesWithTheToken(t *testing.T) {
 	w := newWorld(t)
+	w.sweepAll() // counts take their final form
 	before := len(w.keys())
 	for name, flush := range map[string][2]bool{"never written": {}, "written": {true, true}, "written too late": {false, true}} {
 		i := w.plain()

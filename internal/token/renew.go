@@ -38,17 +38,20 @@ func (s *Store) Renew(ctx context.Context, id ID, increment time.Duration, call 
 		}
 	}
 	var out *Renewed
+	var proof *cached
+	var wrote written
 	err = s.area.Update(ctx, func(tx store.Tx) error {
 		now := s.clock.Now()
-		living, _, err := s.aliveNow(tx, id, now)
+		wrote = s.writing(tx)
+		proof, err = s.proveNow(tx, id, now)
 		if err != nil {
 			return err
 		}
+		if proof == nil {
+			return renewable(nil)
+		}
+		living, old := proof.token, proof.stored
 		if err := renewable(living); err != nil {
-			return err
-		}
-		old, err := load(tx, id)
-		if err != nil {
 			return err
 		}
 		bounds := span{now: now, issued: old.Created(), asked: increment, period: terms.Period,
@@ -64,7 +67,11 @@ func (s *Store) Renew(ctx context.Context, id ID, increment time.Duration, call 
 		out, err = s.renewed(tx, old, living, bounds)
 		return err
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	s.keep(out.Token, wrote, proof.until)
+	return out, nil
 }
 
 // renewable says why a token cannot be renewed. Contract: tokens §7.2; observed, tokens §7.2.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -91,8 +90,8 @@ func (s *Store) readCursor(text string) (c cursor, err error) {
 	return c, nil
 }
 
-// Search returns a page of the living tokens that the query's filter selects. It walks the
-// smallest index that every such token must be in, in the order asked for.
+// Search returns a page of the living tokens that the query's filter selects; how they are found
+// is told in plan.go.
 func (s *Store) Search(ctx context.Context, q Query) (*Page, error) {
 	at, err := s.readCursor(q.Cursor)
 	if err != nil {
@@ -113,11 +112,7 @@ func (s *Store) Search(ctx context.Context, q Query) (*Page, error) {
 	var page *Page
 	err = s.area.View(ctx, func(r store.Reader) error {
 		page = &Page{}
-		in, err := s.plan(r, q, at.Key)
-		if err != nil {
-			return err
-		}
-		last, done, err := s.collect(r, q, in, page)
+		last, done, err := s.fill(&counter{s: s, r: r}, &q, at.Key, page)
 		if err != nil || done {
 			return err
 		}
@@ -146,136 +141,12 @@ func (s *Store) question(q *Query) ([]byte, error) {
 	return of[:8], nil
 }
 
-// resume narrows a range to what comes after a cursor's key.
-func resume(in *store.Range, after []byte) {
-	switch {
-	case len(after) == 0:
-	case in.Reverse:
-		in.To = after
-	default:
-		in.From = store.After(after)
-	}
-}
-
-// collect fills page from the entries of a range; done says that the range came to its end. It
-// reads as many entries as it takes to fill the page, maxScanned at most.
-func (s *Store) collect(r store.Reader, q Query, in store.Range, page *Page) (last []byte, done bool, err error) {
-	now := s.clock.Now()
-	in.KeysOnly = true
-	scanned, done := 0, true
-	err = r.Scan(in, func(k, _ []byte) (bool, error) {
-		if len(page.Rows) == q.Limit || scanned == maxScanned {
-			done = false
-			return false, nil
-		}
-		scanned++
-		last = append(last[:0], k...)
-		row, err := s.row(r, lastID(k), &q.Filter, now)
-		if row != nil {
-			page.Rows = append(page.Rows, *row)
-		}
-		return true, err
-	})
-	return last, done, err
-}
-
-// plan picks the range to walk, cut to the filter's times. A search that goes on after a
-// cursor's key stays in the index that it began in, whichever is the smallest by now.
-func (s *Store) plan(r store.Reader, q Query, after []byte) (in store.Range, err error) {
-	var prefix []byte
-	order, from, to := byte(createdOrder), q.Filter.CreatedAfter, q.Filter.CreatedBefore
-	switch {
-	case q.Sort == ByLastUsed:
-		prefix, from, to = []byte{useOrder}, 0, q.Filter.UnusedSince
-		if to != 0 {
-			to++ // the bound itself is still unused
-		}
-	case q.Sort == ByExpires:
-		order, from, to = expiryOrder, q.Filter.ExpiringAfter, q.Filter.ExpiringBefore
-	}
-	if prefix == nil {
-		if prefix, err = s.indexOf(r, &q.Filter, order, after); err != nil {
-			return in, err
-		}
-	}
-	in = store.PrefixRange(prefix)
-	in.Reverse = q.Reverse
-	if from != 0 {
-		in.From = binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(from)+1)
-	}
-	if to != 0 {
-		in.To = binary.BigEndian.AppendUint64(bytes.Clone(prefix), uint64(to))
-	}
-	if !bytes.HasPrefix(after, prefix) && len(after) > 0 {
-		return in, errCursor
-	}
-	resume(&in, after)
-	return in, nil
-}
-
-// indexOf is the index to walk for a filter: that of the key to go on after, or the smallest.
-func (s *Store) indexOf(r store.Reader, f *Filter, order byte, after []byte) ([]byte, error) {
-	if len(after) >= facetPrefixLen {
-		return after[:facetPrefixLen:facetPrefixLen], nil
-	}
-	best, _, err := s.driver(r, f)
-	return s.facetPrefix(order, best), err
-}
-
-// driver is the smallest index that all selected tokens are in, and a bound on its size. One
-// whose tokens are not counted is taken for as good as its kind is selective.
-func (s *Store) driver(r store.Reader, f *Filter) (best facet, size int64, err error) {
-	var least int64
-	for i, candidate := range f.facets() {
-		var n int64
-		switch {
-		case candidate.counted():
-			if n, err = s.readCount(r, candidate); err != nil {
-				return best, 0, err
-			}
-		case candidate.kind == mountFacet:
-			n = size / 2
-		}
-		if i == 0 {
-			size = n // of all tokens
-		}
-		if i == 0 || n < least {
-			best, least = candidate, n
-		}
-	}
-	if best.counted() {
-		size = least
-	}
-	return best, size, nil
-}
-
-// row describes the token of id if the filter selects it and it lives; nil if not.
-func (s *Store) row(r store.Reader, id ID, f *Filter, now time.Time) (*Row, error) {
-	t, err := load(r, id)
-	if unreadable(err) {
-		return nil, nil
-	}
-	if t == nil || err != nil || !f.matches(t) {
-		return nil, err
-	}
-	if living, _, err := s.living(r, t, now); living == nil || err != nil {
-		return nil, err
-	}
-	row, err := s.describe(r, t)
-	if err != nil {
-		return nil, err
-	}
-	if since := f.UnusedSince; since != 0 && (t.Life.Created > since || row.LastUsed.UnixNano() > since && !row.LastUsed.IsZero()) {
-		return nil, nil
-	}
-	return row, nil
-}
-
 // describe adds to a record what other records say of it.
-func (s *Store) describe(r store.Reader, t *Token) (*Row, error) {
+func (s *Store) describe(c *counter, t *Token) (*Row, error) {
+	r := c.r
 	row := &Row{Token: t}
 	var err error
-	if row.Children, err = s.readCount(r, facet{parentFacet, parentValue(t.ID)}); err != nil {
+	if row.Children, err = c.of(parentOf(t.ID)); err != nil {
 		return nil, err
 	}
 	if !t.Orphan() {
@@ -329,7 +200,8 @@ func (s *Store) Count(ctx context.Context, by CountBy) (counts []Count, total in
 	}
 	err = s.area.View(ctx, func(r store.Reader) error {
 		counts = nil
-		if total, err = s.readCount(r, facet{anyFacet, ""}); err != nil {
+		c := counter{s: s, r: r}
+		if total, err = c.of(facet{anyFacet, ""}); err != nil {
 			return err
 		}
 		if by == CountByType {
@@ -338,14 +210,8 @@ func (s *Store) Count(ctx context.Context, by CountBy) (counts []Count, total in
 			}
 			return nil
 		}
-		return r.Scan(store.PrefixRange([]byte{countKey, byte(kind)}), func(_, v []byte) (bool, error) {
-			var c facetCount
-			if err := record.Decode(v, &c); err != nil {
-				return false, err
-			}
-			counts = append(counts, Count{string(c.Value), c.Count})
-			return true, nil
-		})
+		counts, err = c.all(kind)
+		return err
 	})
 	return counts, total, err
 }

@@ -31,6 +31,7 @@ type Store struct {
 	jobsChanged atomic.Uint64
 	telling     telling
 	tally       tally
+	hashes      facetHashes
 	places      places
 }
 
@@ -106,7 +107,12 @@ func New(c Config) (*Store, error) {
 
 		neighbours: neighbours{owned: c.Owned, vouch: c.Voucher, ended: c.Witness, entities: c.Entities},
 	}
-	s.cancel = s.area.Subscribe(s.changed)
+	room := s.area.Subscribe(s.changed)
+	all := s.whole.Subscribe(func(c store.Commit) { s.tally.tell(c.Position) })
+	s.cancel = func() {
+		room()
+		all()
+	}
 	return s, nil
 }
 
@@ -115,11 +121,14 @@ func (s *Store) Close() { s.cancel() }
 
 // changed keeps the cache true. The store calls it in commit order.
 func (s *Store) changed(c store.Commit) {
+	if len(c.Ranges) > 0 {
+		s.tally.forget()
+	}
 	s.tally.committed(c.Keys, c.Position)
 	for _, k := range c.Keys {
 		switch {
 		case len(k) == 1+len(ID{}) && k[0] == recordKey:
-			s.cache.drop(lastID(k))
+			s.cache.drop(lastID(k), c.Position)
 		case len(k) == 1 && k[0] == markKey:
 			s.cache.mark.Add(1)
 		case k[0] == jobKey:
@@ -264,16 +273,20 @@ func (s *Store) prove(ctx context.Context, id ID) (*cached, error) {
 		}
 		return entry, nil
 	}
-	var t *Token
+	var t, stored *Token
 	var until int64
 	err := s.area.View(ctx, func(r store.Reader) (err error) {
-		t, until, err = s.alive(r, id, now)
+		t = nil
+		if stored, err = load(r, id); stored == nil || err != nil {
+			return err
+		}
+		t, until, err = s.living(r, stored, now)
 		return err
 	})
 	if err != nil || t == nil {
 		return nil, err
 	}
-	entry = &cached{token: t, mark: mark, until: until}
+	entry = &cached{token: t, stored: stored, mark: mark, until: until}
 	s.cache.put(id, entry, changes)
 	return entry, nil
 }
@@ -282,14 +295,32 @@ func (s *Store) prove(ctx context.Context, id ID) (*cached, error) {
 // proved is then true of the transaction's own state: it follows the newest commit, and
 // commits are told before a later transaction begins.
 func (s *Store) aliveNow(tx store.Reader, id ID, now time.Time) (t *Token, until int64, err error) {
-	entry, _ := s.cache.get(id)
-	if !entry.holds(s.cache.mark.Load(), now.UnixNano()) {
-		return s.alive(tx, id, now)
-	}
-	if entry.token.endedItself(now.UnixNano()) {
-		return nil, 0, nil
+	entry, err := s.proveNow(tx, id, now)
+	if entry == nil || err != nil {
+		return nil, 0, err
 	}
 	return entry.token, entry.until, nil
+}
+
+// proveNow is aliveNow with the record; nil is a token that is not, or is dead.
+func (s *Store) proveNow(tx store.Reader, id ID, now time.Time) (*cached, error) {
+	entry, _ := s.cache.get(id)
+	mark := s.cache.mark.Load()
+	if entry.holds(mark, now.UnixNano()) {
+		if entry.token.endedItself(now.UnixNano()) {
+			return nil, nil
+		}
+		return entry, nil
+	}
+	stored, err := load(tx, id)
+	if stored == nil || err != nil {
+		return nil, err
+	}
+	t, until, err := s.living(tx, stored, now)
+	if t == nil || err != nil {
+		return nil, err
+	}
+	return &cached{token: t, stored: stored, mark: mark, until: until}, nil
 }
 
 // Find returns the living token that text stands for; nil when there is none. It spends

@@ -25,6 +25,9 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 		return expired, err
 	}
 	cleaned, err := s.sweepEnded(ctx)
+	if err == nil && expired+cleaned == 0 {
+		err = s.foldAll(ctx)
+	}
 	return expired + cleaned, err
 }
 
@@ -392,8 +395,7 @@ func (s *Store) endAll(tx store.Tx, keys [][]byte, in store.Range, why End) erro
 
 // NextExpiry is when the first token ends, in Unix nanoseconds; 0 when none does.
 func (s *Store) NextExpiry(ctx context.Context) (at int64, err error) {
-	first := store.PrefixRange([]byte{expiryKey})
-	first.Limit, first.KeysOnly = 1, true
+	first := store.Range{From: []byte{expiryKey}, To: expiryPrefix(never), Limit: 1, KeysOnly: true}
 	err = s.area.View(ctx, func(r store.Reader) error {
 		at = 0
 		return r.Scan(first, func(k, _ []byte) (bool, error) {

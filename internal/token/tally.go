@@ -1,76 +1,151 @@
 package token
 
-import "sync"
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
 
-// tally remembers counts of facets, so that a transaction that moves one need not read it
-// first: a read within a transaction is several times the cost of a write, a token has half a
-// dozen counts, and all of that is under the commit lock.
+// tally remembers which changes of counts wait to be folded, so that the transaction that folds
+// them need not read them: that would be under the commit lock.
 //
 // What is known is of the newest commit, and only a transaction that follows it may use it.
 // That is every transaction: commits are told before a later transaction begins.
 type tally struct {
+	// serial makes keys unlike those of other transactions of this process.
+	serial atomic.Uint64
+
 	mu sync.Mutex
-	// counts are those of the newest commit, by key; guarded by mu, as is what follows.
-	counts map[string]int64
-	// staged is what transactions wrote that may yet commit.
-	staged map[string]stagedCount
+	// known says that waiting is all that the store has; guarded by mu, as is what follows.
+	known   bool
+	waiting []waitingMoves
+	// staged is what transactions wrote that may yet commit, by key. Keys are never used twice.
+	staged map[string][]move
+	// fold is the last fold that a transaction made, which may yet commit.
+	fold stagedFold
+	// folded is the commit that folded last, told the newest that was told.
+	folded, told uint64
 }
 
-// stagedCount is a count as the transaction wrote it that would be the commit of position.
-type stagedCount struct {
-	count    int64
+// waitingMoves is a stored change of counts.
+type waitingMoves struct {
+	key      string
+	moves    []move
+	position uint64 // of the commit that stored it; 0 where that does not matter
+}
+
+// stagedFold is a fold in the transaction that would be the commit of position. whole says that
+// it found all that the store had.
+type stagedFold struct {
 	position uint64
+	keys     []string
+	whole    bool
 }
 
-// tallied bounds the counts that are remembered.
-const tallied = 4096
-
-// known is the count at k before the transaction of position. It does not know a count that
-// was written at that position already: by this transaction, or by one that failed.
-func (t *tally) known(k []byte, position uint64) (count int64, ok bool) {
+// due says whether the transaction of position is to fold. One transaction does so once; one
+// that follows a failed one of the same position leaves it to the next.
+func (t *tally) due(position uint64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if staged, ok := t.staged[string(k)]; ok && staged.position == position {
-		return 0, false
-	}
-	count, ok = t.counts[string(k)]
-	return count, ok
+	return (!t.known || len(t.waiting) >= foldAt) && t.fold.position != position
 }
 
-func (t *tally) stage(k []byte, count int64, position uint64) {
+// all is what waits after the newest commit; known is false when it has to be read.
+func (t *tally) all() (waiting []waitingMoves, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.known {
+		return nil, false
+	}
+	return slices.Clone(t.waiting), true
+}
+
+// at is what waits in the state of position. It is not known of a state that has commits which
+// were not told yet, or from before a fold.
+func (t *tally) at(position uint64) (waiting []waitingMoves, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.known || t.told < position || position < t.folded {
+		return nil, false
+	}
+	for _, w := range t.waiting {
+		if w.position <= position {
+			waiting = append(waiting, w)
+		}
+	}
+	return waiting, true
+}
+
+// tell notes the newest commit, of whatever room.
+func (t *tally) tell(position uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.told = position
+}
+
+func (t *tally) stage(key []byte, moves []move) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.staged == nil {
-		t.staged = map[string]stagedCount{}
+		t.staged = map[string][]move{}
 	}
-	t.staged[string(k)] = stagedCount{count, position}
+	t.staged[string(key)] = moves
 }
 
-// committed makes what the commit of position wrote what is known. Each key is told of: one
-// that nobody staged was written elsewhere, and is forgotten.
+func (t *tally) folding(position uint64, folded []waitingMoves, whole bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	keys := make([]string, 0, len(folded))
+	for _, w := range folded {
+		keys = append(keys, w.key)
+	}
+	t.fold = stagedFold{position, keys, whole}
+}
+
+// committed follows what the commit of position wrote and deleted.
 func (t *tally) committed(keys [][]byte, position uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.fold.position == position {
+		t.settle(keys)
+	}
 	for _, k := range keys {
-		if len(k) == 0 || k[0] != countKey {
+		if len(k) == 0 || k[0] != movedKey {
 			continue
 		}
-		staged, ok := t.staged[string(k)]
-		if !ok || staged.position != position {
-			delete(t.counts, string(k))
-			continue
+		if moves, ok := t.staged[string(k)]; ok {
+			t.waiting = append(t.waiting, waitingMoves{string(k), moves, position})
 		}
-		if t.counts == nil {
-			t.counts = map[string]int64{}
-		}
-		if len(t.counts) >= tallied {
-			for victim := range t.counts {
-				delete(t.counts, victim)
-				break
-			}
-		}
-		t.counts[string(k)] = staged.count
 	}
 	// What was staged by transactions that failed is of no use to anyone.
 	clear(t.staged)
+}
+
+// settle takes from what waits what a fold took, if the commit has all of it: a transaction
+// that failed may have had the same position. REQUIRES: mu is held.
+func (t *tally) settle(keys [][]byte) {
+	gone := make(map[string]bool, len(t.fold.keys))
+	for _, k := range keys {
+		if len(k) > 0 && k[0] == movedKey {
+			gone[string(k)] = true
+		}
+	}
+	for _, k := range t.fold.keys {
+		if !gone[k] {
+			return
+		}
+	}
+	t.folded = t.fold.position
+	if !t.known && t.fold.whole {
+		t.known, t.waiting = true, nil
+		return
+	}
+	t.waiting = slices.DeleteFunc(t.waiting, func(w waitingMoves) bool { return slices.Contains(t.fold.keys, w.key) })
+}
+
+// forget makes the next transaction read what waits.
+func (t *tally) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known, t.waiting = false, nil
 }

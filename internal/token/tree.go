@@ -39,19 +39,20 @@ func (s *Store) Tree(ctx context.Context, id ID, depth, limit int, after string)
 		if t == nil {
 			return backend.Errorf(backend.Denied, "bad token")
 		}
-		root, err := s.describe(r, t)
+		rows := &counter{s: s, r: r}
+		root, err := s.describe(rows, t)
 		if err != nil {
 			return err
 		}
 		tree.Root = *root
-		if err := s.ancestors(r, t, tree); err != nil {
+		if err := s.ancestors(rows, t, tree); err != nil {
 			return err
 		}
 		from, err := s.livingPart(r, at.from(id))
 		if err != nil {
 			return err
 		}
-		left, err := s.descend(r, walkLimits{depth, limit}, from, tree)
+		left, err := s.descend(rows, walkLimits{depth, limit}, from, tree)
 		if left == nil || err != nil {
 			return err
 		}
@@ -64,13 +65,13 @@ func (s *Store) Tree(ctx context.Context, id ID, depth, limit int, after string)
 }
 
 // ancestors adds the parents up to the orphan that all hang on.
-func (s *Store) ancestors(r store.Reader, t *Token, tree *Tree) error {
+func (s *Store) ancestors(rows *counter, t *Token, tree *Tree) error {
 	for level := -1; !t.Orphan(); level-- {
-		parent, err := load(r, t.Parent)
+		parent, err := load(rows.r, t.Parent)
 		if err != nil || parent == nil || parent.End != nil {
 			return err // revoked alone: t is an orphan, and is yet to be made one
 		}
-		row, err := s.describe(r, parent)
+		row, err := s.describe(rows, parent)
 		if err != nil {
 			return err
 		}
@@ -133,7 +134,8 @@ func (s *Store) livingPart(r store.Reader, at place) (place, error) {
 
 // descend walks the children depth first from a place on, and returns where it stopped; nil at
 // the end. Its memory is one path, however large the tree.
-func (s *Store) descend(r store.Reader, limits walkLimits, at place, tree *Tree) (left *place, err error) {
+func (s *Store) descend(rows *counter, limits walkLimits, at place, tree *Tree) (left *place, err error) {
+	r := rows.r
 	now := s.clock.Now().UnixNano()
 	jobs, err := s.jobsIn(r)
 	if err != nil {
@@ -163,7 +165,7 @@ func (s *Store) descend(r store.Reader, limits walkLimits, at place, tree *Tree)
 		if len(tree.Descendants) == limits.rows {
 			return &at, nil
 		}
-		row, err := s.describe(r, child)
+		row, err := s.describe(rows, child)
 		if err != nil {
 			return nil, err
 		}

@@ -23,6 +23,8 @@ type bench struct {
 	clients int
 	seconds time.Duration
 	only    string
+	// profiles is where the server's CPU profile of each operation goes; "" for none.
+	profiles string
 	// sizes are the numbers of stored tokens at which growth is measured, ascending.
 	sizes  []int
 	settle time.Duration
@@ -62,6 +64,7 @@ func main() {
 	flag.IntVar(&b.clients, "clients", 32, "closed-loop clients")
 	flag.DurationVar(&b.seconds, "time", 5*time.Second, "how long each operation is measured")
 	flag.StringVar(&b.only, "only", "", "measure only operations whose name contains this")
+	flag.StringVar(&b.profiles, "profiles", "", "write the server's CPU profile of each operation into this directory (costs a little)")
 	sizes := flag.String("sizes", "10000,100000", "numbers of stored tokens at which growth is measured, ascending; empty for none")
 	overloaded := flag.Bool("overload", false, "offer twice what the server can do, and nothing else")
 	soaked := flag.Duration("soak", 0, "run a mixed load for this long, and nothing else")
@@ -306,9 +309,10 @@ func (b *bench) measure(op operation, p *process) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	profiled := b.profile(op.name, p)
 	took := drive(b.seconds, true)
 	after, err := p.cpu()
-	if err != nil {
+	if err = errors.Join(err, <-profiled); err != nil {
 		return result{}, err
 	}
 	all := slices.Concat(latencies...)
