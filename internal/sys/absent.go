@@ -29,7 +29,6 @@ func (s *System) absentRoutes() []backend.Route {
 		{"this server does not replicate", []string{"replication/{path...}"}, false},
 		{"this server needs no license", []string{"license/{path...}", "config/reload/license"}, false},
 		{"wrapping tokens are no JWTs", []string{"wrapping/pubkey"}, true},
-		{"this server has no lease count quotas", []string{"quotas/lease-count", "quotas/lease-count/{path...}"}, false},
 		{"this server has no Sentinel policies", []string{"policies/rgp", "policies/rgp/{path...}", "policies/egp", "policies/egp/{path...}"}, false},
 		{"this server has no control groups", []string{"control-group/{path...}", "config/control-group"}, false},
 		{"this server has no login MFA", []string{"mfa/{path...}"}, false},
