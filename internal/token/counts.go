@@ -80,7 +80,8 @@ func (s *Store) moveCounts(tx store.Tx, moves []move) error {
 }
 
 // fold adds at most so many of the waiting changes to the counts. What waits need not be read
-// where it is remembered.
+// where it is remembered. A part that cannot be read must not keep tokens from being made: it is
+// left out, and the counts are made anew when the server is next unsealed; see Upgrade.
 func (s *Store) fold(tx store.Tx, most int) error {
 	waiting, known := s.tally.all()
 	if !known {
@@ -91,8 +92,9 @@ func (s *Store) fold(tx store.Tx, most int) error {
 	}
 	waiting = waiting[:min(len(waiting), most)]
 	s.tally.folding(tx.Position(), waiting, len(waiting) < most)
-	sums := map[facet]int64{}
+	sums, damaged := map[facet]int64{}, false
 	for _, w := range waiting {
+		damaged = damaged || w.damaged
 		for _, m := range w.moves {
 			sums[m.facet()] += m.By
 		}
@@ -106,6 +108,9 @@ func (s *Store) fold(tx store.Tx, most int) error {
 		}
 		k := s.facetPrefix(countKey, f)
 		c, err := record.Get[facetCount](tx, k)
+		if unreadable(err) {
+			damaged, err = true, nil
+		}
 		if err != nil {
 			return err
 		}
@@ -121,7 +126,11 @@ func (s *Store) fold(tx store.Tx, most int) error {
 			return err
 		}
 	}
-	return nil
+	if !damaged {
+		return nil
+	}
+	s.log.Error("counts of tokens could not be read; they are off until the server is next unsealed, when they are made anew")
+	return record.Put(tx, []byte{formKey}, &form{damagedForm})
 }
 
 // foldAll folds what waits, so that a store at rest has nothing that waits.
@@ -142,11 +151,13 @@ func (s *Store) foldAll(ctx context.Context) error {
 func movesIn(r store.Reader, limit int) (waiting []waitingMoves, err error) {
 	in := store.PrefixRange([]byte{movedKey})
 	in.Limit = limit
-	err = r.Scan(in, func(k, v []byte) (bool, error) {
-		var m moved
-		err := record.Decode(v, &m)
-		waiting = append(waiting, waitingMoves{key: string(k), moves: m.Moves})
-		return true, err
+	err = record.Each(r, in, func(k []byte, m *moved, malformed error) error {
+		w := waitingMoves{key: string(k), damaged: malformed != nil}
+		if m != nil {
+			w.moves = m.Moves
+		}
+		waiting = append(waiting, w)
+		return nil
 	})
 	return waiting, err
 }
@@ -170,7 +181,7 @@ func (c *counter) of(f facet) (int64, error) {
 		return 0, err
 	}
 	stored, err := record.Get[facetCount](c.r, c.s.facetPrefix(countKey, f))
-	if err != nil {
+	if err != nil && !unreadable(err) {
 		return 0, err
 	}
 	n := c.moved[f]
@@ -219,11 +230,11 @@ func (c *counter) all(kind facetKind) (counts []Count, err error) {
 			sums[f.value] = by
 		}
 	}
-	err = c.r.Scan(store.PrefixRange([]byte{countKey, byte(kind)}), func(_, v []byte) (bool, error) {
-		var stored facetCount
-		err := record.Decode(v, &stored)
-		sums[string(stored.Value)] += stored.Count
-		return true, err
+	err = record.Each(c.r, store.PrefixRange([]byte{countKey, byte(kind)}), func(_ []byte, stored *facetCount, malformed error) error {
+		if malformed == nil {
+			sums[string(stored.Value)] += stored.Count
+		}
+		return nil
 	})
 	for value, n := range sums {
 		if n != 0 {

@@ -41,6 +41,7 @@ type neighbours struct {
 	vouch    Voucher
 	ended    Witness
 	entities Entities
+	quotas   Quotas
 }
 
 // Config is what a Store is made of.
@@ -60,6 +61,8 @@ type Config struct {
 	Witness Witness
 	// Entities are who is behind tokens; nil for nobody.
 	Entities Entities
+	// Quotas bound the number of tokens; nil for none.
+	Quotas Quotas
 }
 
 // Owned is what hangs on tokens in another room: leases, a cubbyhole.
@@ -105,7 +108,7 @@ func New(c Config) (*Store, error) {
 		log:   c.Log,
 		uses:  uses{pending: map[ID]lastUse{}},
 
-		neighbours: neighbours{owned: c.Owned, vouch: c.Voucher, ended: c.Witness, entities: c.Entities},
+		neighbours: neighbours{owned: c.Owned, vouch: c.Voucher, ended: c.Witness, entities: c.Entities, quotas: c.Quotas},
 	}
 	room := s.area.Subscribe(s.changed)
 	all := s.whole.Subscribe(func(c store.Commit) { s.tally.tell(c.Position) })

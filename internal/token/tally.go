@@ -32,6 +32,8 @@ type waitingMoves struct {
 	key      string
 	moves    []move
 	position uint64 // of the commit that stored it; 0 where that does not matter
+	// damaged says that it cannot be read: moves is empty.
+	damaged bool
 }
 
 // stagedFold is a fold in the transaction that would be the commit of position. whole says that
@@ -114,7 +116,7 @@ func (t *tally) committed(keys [][]byte, position uint64) {
 			continue
 		}
 		if moves, ok := t.staged[string(k)]; ok {
-			t.waiting = append(t.waiting, waitingMoves{string(k), moves, position})
+			t.waiting = append(t.waiting, waitingMoves{key: string(k), moves: moves, position: position})
 		}
 	}
 	// What was staged by transactions that failed is of no use to anyone.

@@ -11,10 +11,12 @@ import (
 // form is not read but made anew from the records, when the server is unsealed.
 //
 //	1 (no record)   each facet in two orders (s and e), each count in one record
+//	0               a part was found damaged: it is made anew like an old one
 //	2               s for those facets that have nothing else, counts in two parts, x for all
 const (
 	formKey     = 'f'
 	currentForm = 2
+	damagedForm = 0
 )
 
 type form struct {
@@ -33,7 +35,7 @@ func (s *Store) Upgrade(ctx context.Context) error {
 		have, err = record.Get[form](r, []byte{formKey})
 		return err
 	})
-	if err != nil || have != nil && have.Version == currentForm {
+	if err != nil && !unreadable(err) || have != nil && have.Version == currentForm {
 		return err
 	}
 	if err := s.area.Update(ctx, s.dropDerived); err != nil {
@@ -73,6 +75,9 @@ func (s *Store) dropDerived(tx store.Tx) error {
 	}
 	for _, k := range keys {
 		p, err := record.Get[jobProgress](tx, k)
+		if unreadable(err) {
+			continue // its job fails alone
+		}
 		if err != nil {
 			return err
 		}

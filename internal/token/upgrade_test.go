@@ -128,3 +128,45 @@ func TestUpgrade(t *testing.T) {
 	}
 	w.mustCheck()
 }
+
+// A part of a count that cannot be read keeps no token from being made, and is made anew when
+// the server is next unsealed (pain 3).
+func TestDamagedCountsHeal(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.Upgrade(w.ctx))
+	for range 2 * foldAt {
+		w.plain()
+	}
+	counts, total, err := w.Count(w.ctx, CountByPolicy)
+	w.ok(err)
+	for _, kind := range []byte{countKey, movedKey, formKey} {
+		w.plain() // so that a change waits
+		damaged := 0
+		w.ok(w.area.Update(w.ctx, func(tx store.Tx) error {
+			keys, err := keysIn(tx, keysBelow([]byte{kind}))
+			for _, k := range keys {
+				damaged++
+				if err == nil {
+					err = tx.Put(k, []byte("damaged"))
+				}
+			}
+			return err
+		}))
+		if damaged == 0 {
+			t.Fatalf("there was nothing to damage at %c", kind)
+		}
+		w.reopen()
+		for range 2 * foldAt { // so that what is damaged is folded
+			w.revoke(w.plain())
+		}
+		w.reopen()
+		w.ok(w.Upgrade(w.ctx))
+		w.mustCheck()
+		again, totalAgain, err := w.Count(w.ctx, CountByPolicy)
+		w.ok(err)
+		total++
+		if totalAgain != total || len(again) != len(counts) {
+			t.Errorf("after damage at %c %d tokens are counted, want %d", kind, totalAgain, total)
+		}
+	}
+}
