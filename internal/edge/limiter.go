@@ -41,7 +41,7 @@ func (l *limiter) take(client string, now time.Time) Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.windowOf(client, now)
-	v := Verdict{Limited: true, Limit: l.most}
+	v := Verdict{Quota: l.quota.Name, Limited: true, Limit: l.most}
 	if now.Before(w.blockedUntil) {
 		v.RetryAfter = w.blockedUntil.Sub(now)
 		v.Reset = v.RetryAfter

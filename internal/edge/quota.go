@@ -110,6 +110,8 @@ func (s *Settings) Limited() bool { return len(s.current.Load().quotas) > 0 }
 
 // Verdict is what the quotas say of one request.
 type Verdict struct {
+	// Quota is the name of the one that decided.
+	Quota string
 	// Limited says that some quota applies; the rest is zero without.
 	Limited bool
 	Allowed bool
@@ -142,17 +144,7 @@ func (s *Settings) Check(path, client string) Verdict {
 
 // rank says how specific the quota is for path; -1 where it does not hold.
 func (q *Quota) rank(path string) int {
-	switch prefix, glob := strings.CutSuffix(q.Path, "*"); {
-	case q.Path == "":
-		return 0
-	case glob && strings.HasPrefix(path, prefix):
-		return 1<<20 + len(prefix)
-	case !glob && q.Path != q.Mount && strings.TrimSuffix(path, "/") == strings.TrimSuffix(q.Path, "/"):
-		return 1<<21 + len(q.Path)
-	case q.Path == q.Mount && strings.HasPrefix(path, q.Mount):
-		return 1 + len(q.Mount)
-	}
-	return -1
+	return backend.Scope{Path: q.Path, Mount: q.Mount}.Rank(path)
 }
 
 func exempt(paths []string, path string) bool {

@@ -76,7 +76,7 @@ func (s *Store) Register(ctx context.Context, f Fresh) (*Issued, error) {
 		if !held || f.LastUse {
 			stored = l.ended(NotDelivered, now.UnixNano())
 		}
-		return put(s.area.Within(tx), nil, stored)
+		return s.add(tx, stored)
 	})
 	switch {
 	case err != nil:
@@ -125,12 +125,12 @@ func (s *Store) abandon(ctx context.Context, f Fresh, l *Lease, cause error) err
 		s.log.Error("a secret has no lease and could not be taken back", "lease", l.ID, "mount", l.Mount, "error", err)
 		return errors.Join(cause, err)
 	}
-	err := s.area.Update(ctx, func(tx store.Tx) error {
-		stored, err := load(tx, l.ID)
+	err := s.whole.Update(ctx, func(tx store.Tx) error {
+		stored, err := load(s.area.Within(tx), l.ID)
 		if stored == nil || err != nil {
 			return err
 		}
-		return put(tx, stored, nil)
+		return s.remove(tx, stored)
 	})
 	return errors.Join(cause, err)
 }

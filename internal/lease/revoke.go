@@ -276,9 +276,10 @@ func (s *Store) settle(ctx context.Context, id string, how insistence) error {
 
 // conclude writes down what came of asking the engine: the lease is gone, or waits.
 func (s *Store) conclude(ctx context.Context, l *Lease, failed error, how insistence) (after *Lease, err error) {
-	err = s.area.Update(ctx, func(tx store.Tx) error {
+	err = s.whole.Update(ctx, func(tx store.Tx) error {
+		area := s.area.Within(tx)
 		after = l
-		old, err := load(tx, l.ID)
+		old, err := load(area, l.ID)
 		if old == nil || err != nil {
 			return err
 		}
@@ -286,10 +287,10 @@ func (s *Store) conclude(ctx context.Context, l *Lease, failed error, how insist
 			if after = old; old.End == nil {
 				after = old.ended(Expired, s.clock.Now().UnixNano())
 			}
-			return put(tx, old, nil)
+			return s.remove(tx, old)
 		}
 		after = old.failed(failed, s.clock.Now().UnixNano(), how == swept)
-		return put(tx, old, after)
+		return put(area, old, after)
 	})
 	return after, err
 }
@@ -308,11 +309,20 @@ func (s *Store) tell(ctx context.Context, l *Lease, failed error, how insistence
 // dropUnreadable removes a record that nothing else can be done with. The entries that still
 // point to it are dropped as they are come across.
 func (s *Store) dropUnreadable(ctx context.Context, id string) error {
-	return s.area.Update(ctx, func(tx store.Tx) error {
-		if err := tx.Delete(quarantineOf(id)); err != nil {
+	return s.whole.Update(ctx, func(tx store.Tx) error {
+		area := s.area.Within(tx)
+		if _, err := area.Get(recordOf(id)); errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if s.quotas != nil {
+			if err := s.quotas.Leave(tx, (&Lease{ID: id}).Path()); err != nil {
+				return err
+			}
+		}
+		if err := area.Delete(quarantineOf(id)); err != nil {
 			return err
 		}
-		return tx.Delete(recordOf(id))
+		return area.Delete(recordOf(id))
 	})
 }
 

@@ -23,6 +23,7 @@ type Store struct {
 	holders    Holders
 	issuers    Issuers
 	witness    Witness
+	quotas     Quotas
 	unreadable func(error) bool
 	// opened is when the room was.
 	opened time.Time
@@ -47,6 +48,8 @@ type Config struct {
 	Issuers Issuers
 	// Witness learns of leases that ended; nil for nobody.
 	Witness Witness
+	// Quotas bound the number of leases; nil for none.
+	Quotas Quotas
 	// Unreadable says that a value is there but cannot be decrypted; nil where none is encrypted.
 	Unreadable func(error) bool
 }
@@ -79,7 +82,7 @@ type Witness interface {
 func New(c Config) *Store {
 	s := &Store{
 		whole: c.Store, area: store.NewArea(c.Store, c.Prefix), clock: c.Clock, log: c.Log,
-		holders: c.Holders, issuers: c.Issuers, witness: c.Witness, unreadable: c.Unreadable, opened: c.Clock.Now(),
+		holders: c.Holders, issuers: c.Issuers, witness: c.Witness, quotas: c.Quotas, unreadable: c.Unreadable, opened: c.Clock.Now(),
 	}
 	if s.unreadable == nil {
 		s.unreadable = func(error) bool { return false }

@@ -19,6 +19,7 @@ import (
 	"jeton/internal/idtoken"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
+	"jeton/internal/quota"
 	"jeton/internal/record"
 	"jeton/internal/seal"
 	"jeton/internal/store"
@@ -37,6 +38,7 @@ var (
 	idtokenPrefix  = []byte("idtoken/")
 	auditPrefix    = []byte("audit/")
 	edgePrefix     = []byte("edge/")
+	quotaPrefix    = []byte("quota/")
 	systemPrefix   = []byte("system/")
 	clusterKey     = []byte("node/cluster")
 	timeKey        = []byte("node/time")
@@ -71,7 +73,7 @@ func (n *Node) seed(ctx context.Context, s store.Store) error {
 }
 
 // tokens opens the token room over the unlocked store. who is nil while there is nobody.
-func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w token.Witness, who *identity.Store) (*token.Store, error) {
+func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w token.Witness, who *identity.Store, counted token.Quotas) (*token.Store, error) {
 	var entities token.Entities
 	if who != nil {
 		entities = who
@@ -93,6 +95,7 @@ func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w 
 		Voucher:  v,
 		Witness:  w,
 		Entities: entities,
+		Quotas:   counted,
 	})
 	if failed != nil {
 		return nil, failed
@@ -125,6 +128,9 @@ func (h *House) close() {
 	if h.Policies != nil {
 		h.Policies.Close()
 	}
+	if h.Quotas != nil {
+		h.Quotas.Close()
+	}
 	if h.Audit != nil {
 		h.Audit.Close()
 	}
@@ -148,23 +154,25 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 	box := &boxes{}
 	vouch := &voucher{}
 	see := &witness{audit: h.Audit, log: n.log}
+	h.Quotas = quota.New(u.Store, quotaPrefix)
 	h.Leases = lease.New(lease.Config{
 		Store: u.Store, Prefix: leasePrefix, Clock: n.clock, Log: n.log.With("room", "lease"),
-		Holders: holders{h}, Issuers: issuers{h}, Witness: see, Unreadable: undecryptable,
+		Holders: holders{h}, Issuers: issuers{h}, Witness: see, Quotas: h.Quotas, Unreadable: undecryptable,
 	})
 	if h.Identity, err = n.identities(h, u); err != nil {
 		return err
 	}
 	h.IDTokens = idtoken.New(idtoken.Config{Area: store.NewArea(u.Store, idtokenPrefix), Clock: n.clock, People: h.Identity, Address: n.settings.Address})
-	h.Tokens, err = n.tokens(u, []token.Owned{box, h.Leases}, vouch, see, h.Identity)
+	h.Tokens, err = n.tokens(u, []token.Owned{box, h.Leases}, vouch, see, h.Identity, h.Quotas)
 	if err != nil {
 		return err
 	}
+	h.Quotas.Count(h.Tokens, h.Leases)
 	h.Wrap = wrap.New(u.Store, h.Tokens, box, n.clock)
 	if h.Edge, err = edge.Load(life, store.NewArea(u.Store, edgePrefix), n.clock); err != nil {
 		return err
 	}
-	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Identity: h.Identity, Audit: h.Audit, Wrap: h.Wrap, Keeper: n.keeper, Clock: n.clock,
+	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Identity: h.Identity, Audit: h.Audit, Wrap: h.Wrap, Quotas: h.Quotas, Keeper: n.keeper, Clock: n.clock,
 		Edge: h.Edge, Whole: u.Store, Area: store.NewArea(u.Store, systemPrefix), Process: n.settings.Process}
 	if err := sys.RememberVersion(life, rooms.Area, n.clock); err != nil {
 		return err

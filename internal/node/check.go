@@ -18,7 +18,7 @@ import (
 
 // Problem is something in the stored data that must not be there. It carries no secret.
 type Problem struct {
-	// Room says whose data it is: "token", "lease", "identity", "idtoken", "mount", "cubbyhole", "record".
+	// Room says whose data it is: "token", "lease", "quota", "identity", "idtoken", "mount", "cubbyhole", "record".
 	Room string `json:"room"`
 	What string `json:"what"`
 }
@@ -56,6 +56,9 @@ func (h *House) Check(ctx context.Context, report func(Problem)) (records int64,
 	if err := h.IDTokens.Check(ctx, func(what string) { report(Problem{"idtoken", what}) }); err != nil {
 		return 0, err
 	}
+	if err := h.Quotas.Check(ctx, func(what string) { report(Problem{"quota", what}) }); err != nil {
+		return 0, err
+	}
 	if err := h.Mounts.Check(ctx, func(what string) { report(Problem{"mount", what}) }); err != nil {
 		return 0, err
 	}
@@ -85,7 +88,7 @@ type walk struct {
 func rooms() map[string]bool {
 	return map[string]bool{
 		string(tokenPrefix): false, string(leasePrefix): true, string(policyPrefix): true, string(auditPrefix): true,
-		string(edgePrefix): true, string(systemPrefix): true, string(idtokenPrefix): true, string(identityPrefix): false,
+		string(edgePrefix): true, string(quotaPrefix): true, string(systemPrefix): true, string(idtokenPrefix): true, string(identityPrefix): false,
 		"node/": true, "wrap/": true, "mount/e/": true, "mount/d/": false,
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"jeton/internal/idtoken"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
+	"jeton/internal/quota"
 	"jeton/internal/seal"
 	"jeton/internal/store"
 	"jeton/internal/sys"
@@ -40,6 +41,7 @@ type House struct {
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
 	Edge     *edge.Settings
+	Quotas   *quota.Store
 	Cluster  Cluster
 
 	// gate is held for reading by every request; left is guarded by it.
@@ -145,7 +147,7 @@ func (n *Node) Init(ctx context.Context, req seal.InitRequest) (*Initialized, er
 		if err := n.seed(ctx, u.Store); err != nil {
 			return err
 		}
-		tokens, err := n.tokens(u, nil, nil, nil, nil)
+		tokens, err := n.tokens(u, nil, nil, nil, nil, nil)
 		if err != nil {
 			return err
 		}
@@ -212,6 +214,7 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 	h.done.Go(func() { n.rotate(life) })
 	h.done.Go(func() { n.sweepLeases(life, h) })
 	h.done.Go(func() { n.resumeRemovals(life, h) })
+	h.done.Go(func() { n.resumeCounting(life, h) })
 	n.log.Info("unsealed", "cluster", h.Cluster.Name)
 	return nil
 }

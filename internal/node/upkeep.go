@@ -49,3 +49,10 @@ func (n *Node) rotate(ctx context.Context) {
 
 // Metrics is what the edge measures; nil for nothing.
 func (n *Node) Metrics() *metrics.Set { return n.settings.Process.Metrics }
+
+// resumeCounting finishes the countings of quotas that a crash has interrupted.
+func (n *Node) resumeCounting(ctx context.Context, h *House) {
+	if err := h.Quotas.Resume(ctx); err != nil && ctx.Err() == nil {
+		n.log.Error("a lease count quota does not hold: what there was before it could not be counted; write it again", "error", err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"jeton/internal/audit"
 	"jeton/internal/backend"
 	"jeton/internal/edge"
+	"jeton/internal/metrics"
 	"jeton/internal/node"
 )
 
@@ -91,6 +92,7 @@ func (s *Server) limitRate(ctx context.Context, h http.Header, r *http.Request, 
 	if v.Allowed {
 		return reply{}, false
 	}
+	s.node.Metrics().Count("quota.rate_limit.violation", metrics.Labels{"name": v.Quota})
 	h.Set("Retry-After", wholeSeconds(v.RetryAfter.Seconds()))
 	err := backend.Errorf(backend.TooMany, "request path %q: rate limit quota exceeded", path)
 	if config.Audit {

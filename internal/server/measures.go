@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"jeton/internal/backend"
 	"jeton/internal/logging"
 	"jeton/internal/metrics"
+	"jeton/internal/quota"
 	"jeton/internal/sys"
 )
 
@@ -70,6 +72,13 @@ func (s *Server) countIssued(x *exchange) {
 		return
 	}
 	s.node.Metrics().Count("token.creation", metrics.Labels{"auth_method": x.mounted.Entry.Type, "token_type": x.response.Auth.TokenType})
+}
+
+// countRefused counts a lease that a quota has refused.
+func (s *Server) countRefused(err error) {
+	if full, ok := errors.AsType[*quota.Exceeded](err); ok {
+		s.node.Metrics().Count("quota.lease_count.violation", metrics.Labels{"name": full.Quota})
+	}
 }
 
 // monitorLooks is how often a stream looks whether the server was sealed.

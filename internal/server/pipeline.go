@@ -538,6 +538,7 @@ func (x *exchange) issues() bool {
 // refuse answers with an error, and logs what the client is not told.
 func (s *Server) refuse(x *exchange, err error) reply {
 	f := fail(err)
+	s.countRefused(err)
 	level := slog.LevelError
 	if errors.Is(err, context.Canceled) {
 		// The client hung up. Strangers can do that as often as they like.

@@ -14,7 +14,6 @@ func (s *System) absentRoutes() []backend.Route {
 		{Text: "this server does not replicate", Patterns: []string{"replication/{path...}"}},
 		{Text: "this server needs no license", Patterns: []string{"license/{path...}", "config/reload/license"}},
 		{Text: "wrapping tokens are no JWTs", Patterns: []string{"wrapping/pubkey"}, Open: true},
-		{Text: "this server has no lease count quotas", Patterns: []string{"quotas/lease-count", "quotas/lease-count/{path...}"}},
 		{Text: "this server has no Sentinel policies", Patterns: []string{"policies/rgp", "policies/rgp/{path...}", "policies/egp", "policies/egp/{path...}"}},
 		{Text: "this server has no control groups", Patterns: []string{"control-group/{path...}", "config/control-group"}},
 		{Text: "this server has no login MFA", Patterns: []string{"mfa/{path...}"}},

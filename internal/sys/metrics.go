@@ -79,6 +79,15 @@ func (s *System) gauges(ctx context.Context) ([]metrics.Gauge, error) {
 		}
 		all = append(all, metrics.Gauge{Name: "token.count.by_policy", Labels: metrics.Labels{"policy": c.Value}, Value: float64(c.Count)})
 	}
+	quotas, err := s.Quotas.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range quotas {
+		labels := metrics.Labels{"name": q.Name}
+		all = append(all, metrics.Gauge{Name: "quota.lease_count.counter", Labels: labels, Value: float64(q.Counter)},
+			metrics.Gauge{Name: "quota.lease_count.max", Labels: labels, Value: float64(q.MaxLeases)})
+	}
 	if unlocked := s.Keeper.Current(); unlocked != nil {
 		status, err := unlocked.Keyring().Status()
 		if err != nil {

@@ -15,6 +15,9 @@ func (s *System) quotaRoutes() []backend.Route {
 		{Pattern: "quotas/rate-limit", Summary: "List the rate limits.", List: backend.Handle(s.listQuotas)},
 		{Pattern: "quotas/rate-limit/{name}", Summary: "A limit on the requests of one client address.",
 			Read: backend.Handle(s.readQuota), Write: backend.Handle(s.writeQuota), Delete: backend.Handle(s.deleteQuota)},
+		{Pattern: "quotas/lease-count", Summary: "List the quotas of leases.", List: backend.Handle(s.listLeaseCounts)},
+		{Pattern: "quotas/lease-count/{name}", Summary: "How many leases, service tokens among them, the paths of a quota may have at a time.",
+			Read: backend.Handle(s.readLeaseCount), Write: backend.Handle(s.writeLeaseCount), Delete: backend.Handle(s.deleteLeaseCount)},
 	}
 }
 
@@ -94,19 +97,33 @@ func (s *System) writeQuota(ctx context.Context, _ *backend.Call, req *quotaRequ
 	if req.Role != "" {
 		return nil, backend.Invalidf("quotas for the role of a login are not supported: a rate limit holds for a path and a client address")
 	}
-	path := strings.TrimPrefix(req.Path, "/")
-	q.Inheritable = path == ""
-	if req.Inheritable != nil {
-		q.Inheritable = *req.Inheritable
+	scope, err := s.scopeOf(req.Path)
+	if err != nil {
+		return nil, err
 	}
-	if path != "" {
-		m, below, ok := s.Mounts.Find(strings.TrimSuffix(path, "/") + "/")
-		if !ok {
-			return nil, backend.Invalidf("invalid mount path %q", path)
-		}
-		q.Mount, q.Path = m.Entry.Path, m.Entry.Path+strings.TrimSuffix(below, "/")
-	}
+	q.Path, q.Mount, q.Inheritable = scope.Path, scope.Mount, inheritable(scope, req.Inheritable)
 	return nil, s.Edge.PutQuota(ctx, q)
+}
+
+// scopeOf reads the path of a quota: none, or one of a mount or below it.
+func (s *System) scopeOf(path string) (scope backend.Scope, err error) {
+	path = strings.TrimPrefix(path, "/")
+	if path == "" {
+		return scope, nil
+	}
+	m, below, ok := s.Mounts.Find(strings.TrimSuffix(path, "/") + "/")
+	if !ok {
+		return scope, backend.Invalidf("invalid mount path %q", path)
+	}
+	return backend.Scope{Mount: m.Entry.Path, Path: m.Entry.Path + strings.TrimSuffix(below, "/")}, nil
+}
+
+// inheritable is what was asked for; without a word it is true of the quota of every path.
+func inheritable(scope backend.Scope, asked *bool) bool {
+	if asked != nil {
+		return *asked
+	}
+	return scope.Path == ""
 }
 
 func (s *System) deleteQuota(ctx context.Context, _ *backend.Call, req *quotaName) (*backend.None, error) {

@@ -14,6 +14,7 @@ import (
 	"jeton/internal/identity"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
+	"jeton/internal/quota"
 	"jeton/internal/seal"
 	"jeton/internal/store"
 	"jeton/internal/token"
@@ -29,6 +30,7 @@ type Rooms struct {
 	Identity *identity.Store
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
+	Quotas   *quota.Store
 	Keeper   *seal.Keeper
 	Clock    clock.Clock
 	// Edge is what the HTTP edge obeys, Area where sys keeps what is its own.

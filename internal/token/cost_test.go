@@ -16,7 +16,7 @@ func (w *world) tree(top *Issued, size, levels int) (leaves []*Issued) {
 		var level []*Issued
 		for len(level) < size/levels {
 			var batch []*Issued
-			w.ok(w.area.Update(w.ctx, func(tx store.Tx) error {
+			w.ok(w.whole.Update(w.ctx, func(tx store.Tx) error {
 				batch = nil
 				for range min(2000, size/levels-len(level)) {
 					above := parents[(len(level)+len(batch))%len(parents)].Token

@@ -85,6 +85,9 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		}
 	}
 	if out != nil && out.Token.Batch {
+		if err := s.roomForBatch(ctx, out.Token); err != nil {
+			return nil, err
+		}
 		if ask.EntityAlias != "" {
 			err := s.whole.Update(ctx, func(tx store.Tx) error { return s.takeAlias(tx, &ask, out.Token) })
 			if err != nil {
@@ -98,7 +101,7 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		out.Text = text
 		return out, nil
 	}
-	err := s.whole.Update(ctx, func(tx store.Tx) error {
+	err := s.issuing(ctx, func(tx store.Tx) error {
 		area := s.area.Within(tx)
 		// Everything is asked again where it counts: the parent may have died since.
 		if err := run(area); err != nil {
@@ -108,7 +111,7 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 			return err
 		}
 		out.Token.Accessor = accessor
-		return s.insert(area, out, ask.ID, random)
+		return s.insert(tx, out, ask.ID, random)
 	})
 	return out.unless(err)
 }
@@ -157,25 +160,30 @@ func (s *Store) parentOf(r store.Reader, caller *backend.Caller) (parent *Token,
 	return parent, until, nil
 }
 
-// insert names the token and stores it. custom is the id that the request gave, or "".
+// insert names the token and stores it, inside tx, a transaction of the whole store. custom is
+// the id that the request gave, or "".
 func (s *Store) insert(tx store.Tx, out *Issued, custom string, random randomness) error {
+	if err := s.countIn(tx, out.Token); err != nil {
+		return err
+	}
+	area := s.area.Within(tx)
 	if custom == "" {
 		out.Text = s.texts.service(random, tx.Position())
 		out.Token.ID = s.texts.id(out.Text)
-		return s.put(tx, nil, out.Token)
+		return s.put(area, nil, out.Token)
 	}
 	if err := checkCustomID(custom); err != nil {
 		return err
 	}
 	out.Text, out.Token.ID = custom, s.texts.id(custom)
-	old, err := load(tx, out.Token.ID)
+	old, err := load(area, out.Token.ID)
 	if err != nil {
 		return err
 	}
 	if old != nil {
 		return backend.Invalidf("cannot create a token with a duplicate ID")
 	}
-	return s.put(tx, nil, out.Token)
+	return s.put(area, nil, out.Token)
 }
 
 // checkCustomID refuses what could be taken for a token made here. Contract: tokens §1.

@@ -58,6 +58,9 @@ func (s *Store) storeLogin(ctx context.Context, out *Issued, login *backend.Logi
 	random := newRandomness()
 	accessor := randomBase62(plainChars)
 	if out.Token.Batch {
+		if err := s.roomForBatch(ctx, out.Token); err != nil {
+			return err
+		}
 		text, err := s.texts.sealBatch(out.Token)
 		if err != nil || login.Consume == nil {
 			out.Text = text
@@ -67,13 +70,13 @@ func (s *Store) storeLogin(ctx context.Context, out *Issued, login *backend.Logi
 		return s.whole.Update(ctx, login.Consume)
 	}
 	out.Token.Accessor = accessor
-	return s.whole.Update(ctx, func(tx store.Tx) error {
+	return s.issuing(ctx, func(tx store.Tx) error {
 		if login.Consume != nil {
 			if err := login.Consume(tx); err != nil {
 				return err
 			}
 		}
-		return s.insert(s.area.Within(tx), out, "", random)
+		return s.insert(tx, out, "", random)
 	})
 }
 
@@ -152,6 +155,9 @@ func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store
 		if old != nil {
 			return backend.Invalidf("cannot create a token with a duplicate ID")
 		}
+		if err := s.countIn(tx, t); err != nil {
+			return err
+		}
 		return s.put(area, nil, t)
 	})
 	return out.unless(err)
@@ -173,8 +179,8 @@ func (s *Store) IssueWrapping(ctx context.Context, ttl time.Duration, path strin
 	}
 	t.expireAfter(now, ttl)
 	out := &Issued{Token: t, TTL: ttl}
-	err := s.whole.Update(ctx, func(tx store.Tx) error {
-		if err := s.insert(s.area.Within(tx), out, "", random); err != nil {
+	err := s.issuing(ctx, func(tx store.Tx) error {
+		if err := s.insert(tx, out, "", random); err != nil {
 			return err
 		}
 		return fill(tx, t.ID)

@@ -255,7 +255,7 @@ func crowded(w *world, n int) (others []*Issued) {
 	template := w.plain().Token
 	for made := 0; made < n; {
 		var size int
-		w.ok(w.area.Update(w.ctx, func(tx store.Tx) error {
+		w.ok(w.whole.Update(w.ctx, func(tx store.Tx) error {
 			size = 0
 			for ; size < min(2000, n-made); size++ {
 				next := &Issued{Token: template.clone()}

@@ -60,6 +60,9 @@ const releaseAtOnce = 64
 // A token that nothing hangs on is removed whole; otherwise its mark makes it dead, and
 // the sweeper removes it when nothing hangs on it any more.
 func (s *Store) endIn(tx store.Tx, t *Token, why End) error {
+	if err := s.countOut(tx, t); err != nil {
+		return err
+	}
 	area := s.area.Within(tx)
 	parent, err := hasChildren(area, t.ID)
 	if err != nil {

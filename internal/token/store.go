@@ -40,6 +40,7 @@ type neighbours struct {
 	vouch    Voucher
 	ended    Witness
 	entities Entities
+	quotas   Quotas
 }
 
 // Config is what a Store is made of.
@@ -59,6 +60,8 @@ type Config struct {
 	Witness Witness
 	// Entities are who is behind tokens; nil for nobody.
 	Entities Entities
+	// Quotas bound the number of tokens; nil for none.
+	Quotas Quotas
 }
 
 // Owned is what hangs on tokens in another room: leases, a cubbyhole.
@@ -104,7 +107,7 @@ func New(c Config) (*Store, error) {
 		log:   c.Log,
 		uses:  uses{pending: map[ID]lastUse{}},
 
-		neighbours: neighbours{owned: c.Owned, vouch: c.Voucher, ended: c.Witness, entities: c.Entities},
+		neighbours: neighbours{owned: c.Owned, vouch: c.Voucher, ended: c.Witness, entities: c.Entities, quotas: c.Quotas},
 	}
 	s.cancel = s.area.Subscribe(s.changed)
 	return s, nil

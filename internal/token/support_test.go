@@ -265,7 +265,7 @@ func (w *world) renew(i *Issued, increment time.Duration) (*Renewed, error) {
 func (w *world) chain(parent *Issued, n int) *Issued {
 	w.t.Helper()
 	last := parent
-	w.ok(w.area.Update(w.ctx, func(tx store.Tx) error {
+	w.ok(w.whole.Update(w.ctx, func(tx store.Tx) error {
 		last = parent
 		for range n {
 			next := &Issued{Token: last.Token.clone()}

@@ -379,7 +379,9 @@ func (s *Store) endAll(tx store.Tx, keys [][]byte, in store.Range, why End) erro
 		id := lastID(k)
 		t, err := load(area, id)
 		if unreadable(err) || (err == nil && t == nil) {
-			err = quarantine(area, id, in)
+			if err = quarantine(area, id, in); err == nil {
+				err = s.countOutEntry(tx, k)
+			}
 		} else if err == nil {
 			err = s.endIn(tx, t, why)
 		}

@@ -16,7 +16,7 @@ func TestCountsOverFailures(t *testing.T) {
 	first := w.plain()
 	abort := errors.New("aborted")
 	for range 3 {
-		err := w.area.Update(w.ctx, func(tx store.Tx) error {
+		err := w.whole.Update(w.ctx, func(tx store.Tx) error {
 			next := &Issued{Token: first.Token.clone()}
 			next.Token.Accessor = randomBase62(plainChars)
 			if err := w.insert(tx, next, "", newRandomness()); err != nil {
@@ -61,7 +61,7 @@ func TestCreationReadsNoCounts(t *testing.T) {
 // A transaction reads what it wrote itself: many tokens of one policy end in one.
 func TestCountsWithinATransaction(t *testing.T) {
 	w := newWorld(t)
-	w.ok(w.area.Update(w.ctx, func(tx store.Tx) error {
+	w.ok(w.whole.Update(w.ctx, func(tx store.Tx) error {
 		for range 5 {
 			next := &Issued{Token: w.root.Token.clone()}
 			next.Token.Accessor = randomBase62(plainChars)

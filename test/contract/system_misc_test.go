@@ -156,7 +156,7 @@ func TestSystemStatus(t *testing.T) {
 		{"what is not here answers as an unknown path and names itself", func(t *testing.T, h *house) {
 			for path, names := range map[string]string{
 				"sys/namespaces/ns1": "no namespaces", "sys/storage/raft/configuration": "Raft", "sys/license/status": "license",
-				"sys/quotas/lease-count/q": "lease count", "sys/policies/rgp/p": "Sentinel", "sys/managed-keys/aws/k": "managed keys",
+				"sys/policies/rgp/p": "Sentinel", "sys/managed-keys/aws/k": "managed keys",
 				"sys/mfa/method/totp/x": "MFA", "sys/replication/dr/status": "replicate",
 			} {
 				h.do("GET", path, h.root, nil).failsLike(404, names)
