@@ -88,6 +88,8 @@ type enabled struct {
 	salt       string
 	configured bool
 	outlet     *outlet
+	// unreadable is why the record of the device cannot be read; nil where it can.
+	unreadable error
 }
 
 func (s *state) find(path string) *enabled {

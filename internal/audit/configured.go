@@ -96,7 +96,8 @@ func (s Spec) equal(o Spec) bool {
 
 // configuredSalt is the salt of a configured device, made when it is first seen.
 func configuredSalt(tx store.Tx, path string) (string, error) {
-	r, err := record.Get[saltRecord](tx, configuredKey(path))
+	// One that cannot be read is made anew: hashes of the entries so far can no longer be told.
+	r, err := record.Readable[saltRecord](tx, configuredKey(path), func([]byte, error) {})
 	if err != nil || r != nil {
 		return saltOf(r), err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"jeton/internal/audit"
 	"jeton/internal/backend"
-	"jeton/internal/record"
 	"jeton/internal/store"
 	"jeton/internal/store/storetest"
 )
@@ -315,13 +314,32 @@ func TestFaultsOfTheStore(t *testing.T) {
 	})
 }
 
-func TestUnreadableTableKeepsTheServerSealed(t *testing.T) {
+// A damaged record of a device neither keeps the server from opening nor switches auditing off:
+// while there is no other device, nothing that has to be audited is done.
+func TestUnreadableDeviceTakesNoEntries(t *testing.T) {
 	r := newRig(t, nil)
 	err := r.area.Update(t.Context(), func(tx store.Tx) error { return tx.Put([]byte("d/x/"), []byte{1, 0xff}) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := audit.Load(t.Context(), r.deps); err == nil || !strings.Contains(err.Error(), record.ErrMalformed.Error()) {
-		t.Errorf("%v", err)
+	r.reload(t)
+	if _, there := r.List()["x/"]; !there {
+		t.Error("the device is not in the table")
+	}
+	if err := r.LogRequest(t.Context(), lookup(), nil, nil); err == nil {
+		t.Error("an entry counts as written")
+	}
+	if err := r.Enable(t.Context(), "y", audit.Spec{Type: "file", Options: map[string]string{"file_path": filepath.Join(t.TempDir(), "y")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.LogRequest(t.Context(), lookup(), nil, nil); err != nil {
+		t.Errorf("with another device: %v", err)
+	}
+	if err := r.Disable(t.Context(), "x"); err != nil {
+		t.Errorf("it cannot be disabled: %v", err)
+	}
+	r.reload(t)
+	if _, there := r.List()["x/"]; there {
+		t.Error("a disabled device is back")
 	}
 }

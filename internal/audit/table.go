@@ -30,7 +30,9 @@ func Load(ctx context.Context, deps Deps) (*Broker, error) {
 	}
 	opened := 0
 	for _, d := range devices {
-		if b.openStored(ctx, d) {
+		// With one whose record is damaged the server opens, so that it can be mended; without
+		// another device nothing that has to be audited is done.
+		if b.openStored(ctx, d) || d.unreadable != nil {
 			opened++
 		}
 	}
@@ -47,17 +49,13 @@ func Load(ctx context.Context, deps Deps) (*Broker, error) {
 func (b *Broker) readTable(ctx context.Context) (devices []*enabled, headers map[string]bool, err error) {
 	err = b.area.Update(ctx, func(tx store.Tx) error {
 		devices, headers = nil, nil
-		err := tx.Scan(store.PrefixRange(devicePrefix), func(key, value []byte) (bool, error) {
-			var r deviceRecord
-			if err := record.Decode(value, &r); err != nil {
-				return false, err
+		err := record.Each(tx, store.PrefixRange(devicePrefix), func(key []byte, r *deviceRecord, err error) error {
+			d := &enabled{path: string(key[len(devicePrefix):]), salt: uuid.NewString(), unreadable: err}
+			if r != nil {
+				d.spec, d.salt = Spec{Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local}, r.Salt
 			}
-			devices = append(devices, &enabled{
-				path: string(key[len(devicePrefix):]),
-				spec: Spec{Type: r.Type, Description: r.Description, Options: r.Options, Local: r.Local},
-				salt: r.Salt,
-			})
-			return true, nil
+			devices = append(devices, d)
+			return nil
 		})
 		if err != nil {
 			return err
@@ -76,7 +74,9 @@ func (b *Broker) readTable(ctx context.Context) (devices []*enabled, headers map
 			}
 			devices = append(devices, &enabled{path: path, spec: b.settings.Configured[name], salt: salt, configured: true})
 		}
-		h, err := record.Get[headersRecord](tx, headersKey)
+		h, err := record.Readable[headersRecord](tx, headersKey, func(_ []byte, err error) {
+			b.log.Error("which request headers are audited cannot be read: none are beyond those that always are", "error", err)
+		})
 		if err == nil && h != nil {
 			headers = h.Headers
 		}
@@ -87,6 +87,12 @@ func (b *Broker) readTable(ctx context.Context) (devices []*enabled, headers map
 
 // openStored gives a device of the table its outlet, and says whether the device is open.
 func (b *Broker) openStored(ctx context.Context, d *enabled) bool {
+	if d.unreadable != nil {
+		// It is there and takes no line: nobody switches auditing off by damaging a record.
+		d.outlet = newOutlet(d.path, &format{salt: d.salt, hashAccessors: true}, closedDevice{d.unreadable}, b.settings.DeviceLimit, b.log)
+		b.log.Error("the record of an audit device cannot be read; it takes no entries: disable it and enable it anew", "path", d.path, "error", d.unreadable)
+		return false
+	}
 	f, err := d.spec.format(d.salt, b.settings.AllowPrefix || d.configured)
 	if err != nil {
 		// Whatever comes of the device later, its lines are hashed.

@@ -73,6 +73,15 @@ const lockPrefix = "lock/"
 
 func lockKey(alias string) []byte { return []byte(lockPrefix + alias) }
 
+// IsLock says whether k, a key of a method's area, is a lock's.
+func IsLock(k []byte) bool { return strings.HasPrefix(string(k), lockPrefix) }
+
+// CheckLock reads the lock at k; its error wraps record.ErrMalformed where it cannot be read.
+func CheckLock(r store.Reader, k []byte) error {
+	_, err := record.Get[lockRecord](r, k)
+	return err
+}
+
 // Canonical is the one spelling of a name under which failures are counted, so that `Alice `
 // has no more attempts than alice. Contract: auth-methods §8.
 func Canonical(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
@@ -284,15 +293,11 @@ func (l *Lockout) Locked(ctx context.Context) ([]string, error) {
 	var aliases []string
 	err := l.area.View(ctx, func(r store.Reader) error {
 		aliases = nil
-		return r.Scan(store.PrefixRange([]byte(lockPrefix)), func(key, value []byte) (bool, error) {
-			var lock lockRecord
-			if err := record.Decode(value, &lock); err != nil {
-				return false, err
-			}
-			if now.Before(lock.Until) {
+		return record.Each(r, store.PrefixRange([]byte(lockPrefix)), func(key []byte, lock *lockRecord, malformed error) error {
+			if malformed == nil && now.Before(lock.Until) {
 				aliases = append(aliases, string(key[len(lockPrefix):]))
 			}
-			return true, nil
+			return nil
 		})
 	})
 	sort.Strings(aliases)

@@ -36,6 +36,15 @@ type Factory func(ctx context.Context, env Env) (Backend, error)
 // last call has returned, when the mount is removed or the server is sealed.
 type Closer interface{ Close() error }
 
+// Checker is a Backend that can tell where what it keeps contradicts itself.
+type Checker interface {
+	// Check reads all that the backend keeps in r, one state of its area, value by value, and
+	// reports each place where records and indexes disagree, in words that do not depend on the
+	// data. A value that cannot be read (record.ErrMalformed) must not end the walk. It changes
+	// nothing. Its error is one of reading the store.
+	Check(r store.Reader, report func(what string)) error
+}
+
 // Renewer is a login method: it is asked again whenever a token that it vouched for is renewed.
 type Renewer interface {
 	// RenewLogin proves again what the login proved and returns the limits that now hold

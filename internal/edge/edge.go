@@ -6,6 +6,7 @@ package edge
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -34,11 +35,15 @@ type state struct {
 	headers map[string][]string
 }
 
-// Load reads the settings at unseal.
-func Load(ctx context.Context, area store.Store, c clock.Clock) (*Settings, error) {
+// Load reads the settings at unseal. One that cannot be read is logged and does not hold.
+func Load(ctx context.Context, area store.Store, c clock.Clock, log *slog.Logger) (*Settings, error) {
 	s := &Settings{area: area, clock: c}
 	now := &state{headers: map[string][]string{}}
-	err := area.View(ctx, func(r store.Reader) error { return now.read(r) })
+	// One damaged setting must not keep the server from opening: it is as if it were not there.
+	malformed := func(key []byte, err error) {
+		log.Error("a setting cannot be read and does not hold: write it again", "setting", string(key), "error", err)
+	}
+	err := area.View(ctx, func(r store.Reader) error { return now.read(r, malformed) })
 	if err != nil {
 		return nil, fmt.Errorf("edge: read the settings: %w", err)
 	}
@@ -47,36 +52,36 @@ func Load(ctx context.Context, area store.Store, c clock.Clock) (*Settings, erro
 }
 
 // read fills the state from r.
-func (now *state) read(r store.Reader) error {
+func (now *state) read(r store.Reader, malformed func(key []byte, err error)) error {
 	now.limits = defaultQuotaConfig()
-	if stored, err := record.Get[QuotaConfig](r, quotaConfigKey); err != nil {
+	if stored, err := record.Readable[QuotaConfig](r, quotaConfigKey, malformed); err != nil {
 		return err
 	} else if stored != nil {
 		now.limits = *stored
 	}
-	if stored, err := record.Get[CORS](r, corsKey); err != nil {
+	if stored, err := record.Readable[CORS](r, corsKey, malformed); err != nil {
 		return err
 	} else if stored != nil {
 		now.cors = *stored
 	}
-	err := r.Scan(store.PrefixRange(quotaPrefix), func(_, value []byte) (bool, error) {
-		var q Quota
-		if err := record.Decode(value, &q); err != nil {
-			return false, err
+	err := record.Each(r, store.PrefixRange(quotaPrefix), func(key []byte, q *Quota, err error) error {
+		if err != nil {
+			malformed(key, err)
+			return nil
 		}
-		now.quotas = append(now.quotas, newLimiter(q))
-		return true, nil
+		now.quotas = append(now.quotas, newLimiter(*q))
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return r.Scan(store.PrefixRange(headerPrefix), func(key, value []byte) (bool, error) {
-		var h headerRecord
-		if err := record.Decode(value, &h); err != nil {
-			return false, err
+	return record.Each(r, store.PrefixRange(headerPrefix), func(key []byte, h *headerRecord, err error) error {
+		if err != nil {
+			malformed(key, err)
+			return nil
 		}
 		now.headers[string(key[len(headerPrefix):])] = h.Values
-		return true, nil
+		return nil
 	})
 }
 

@@ -85,11 +85,11 @@ func (s *Store) Irrevocable(ctx context.Context, limit int) (leases []*Lease, mo
 func (s *Store) CountIrrevocable(ctx context.Context) (byMount map[string]int, err error) {
 	err = s.area.View(ctx, func(r store.Reader) error {
 		byMount = map[string]int{}
-		return r.Scan(store.PrefixRange([]byte{tallyKey}), func(k, v []byte) (bool, error) {
-			var t tally
-			err := record.Decode(v, &t)
-			byMount[idFrom(k, 1)] = int(t.Count)
-			return true, err
+		return record.Each(r, store.PrefixRange([]byte{tallyKey}), func(k []byte, t *tally, malformed error) error {
+			if malformed == nil {
+				byMount[idFrom(k, 1)] = int(t.Count)
+			}
+			return nil
 		})
 	})
 	return byMount, err

@@ -86,11 +86,14 @@ func (t *Table) fixed(kind string) bool {
 func (t *Table) entries(ctx context.Context) (entries []Entry, err error) {
 	err = t.area.View(ctx, func(r store.Reader) error {
 		entries = nil
-		return r.Scan(store.Range{}, func(_, v []byte) (bool, error) {
-			var e Entry
-			err := record.Decode(v, &e)
-			entries = append(entries, e)
-			return true, err
+		return record.Each(r, store.Range{}, func(key []byte, e *Entry, err error) error {
+			if err != nil {
+				// Which path it was is not known. Its data stays where it is.
+				t.log.Error("the entry of a mount cannot be read: the mount is not served", "mount", string(key), "error", err)
+				return nil
+			}
+			entries = append(entries, *e)
+			return nil
 		})
 	})
 	return entries, err

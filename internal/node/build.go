@@ -154,7 +154,7 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 	box := &boxes{}
 	vouch := &voucher{}
 	see := &witness{audit: h.Audit, log: n.log}
-	h.Quotas = quota.New(u.Store, quotaPrefix)
+	h.Quotas = quota.New(u.Store, quotaPrefix, n.log.With("room", "quota"))
 	h.Leases = lease.New(lease.Config{
 		Store: u.Store, Prefix: leasePrefix, Clock: n.clock, Log: n.log.With("room", "lease"),
 		Holders: holders{h}, Issuers: issuers{h}, Witness: see, Quotas: h.Quotas, Unreadable: undecryptable,
@@ -169,7 +169,7 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 	}
 	h.Quotas.Count(h.Tokens, h.Leases)
 	h.Wrap = wrap.New(u.Store, h.Tokens, box, n.clock)
-	if h.Edge, err = edge.Load(life, store.NewArea(u.Store, edgePrefix), n.clock); err != nil {
+	if h.Edge, err = edge.Load(life, store.NewArea(u.Store, edgePrefix), n.clock, n.log.With("room", "edge")); err != nil {
 		return err
 	}
 	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Identity: h.Identity, Audit: h.Audit, Wrap: h.Wrap, Quotas: h.Quotas, Keeper: n.keeper, Clock: n.clock,
@@ -192,15 +192,18 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 
 // readCluster reads who the server is, and how late it was when it last ran.
 func (n *Node) readCluster(ctx context.Context, h *House) error {
+	malformed := func(key []byte, err error) {
+		n.log.Error("a record of the server's own cannot be read; it goes on without", "record", string(key), "error", err)
+	}
 	return h.Store.View(ctx, func(r store.Reader) error {
-		cluster, err := record.Get[Cluster](r, clusterKey)
+		cluster, err := record.Readable[Cluster](r, clusterKey, malformed)
 		if err != nil {
 			return err
 		}
 		if cluster != nil {
 			h.Cluster = *cluster
 		}
-		late, err := record.Get[timeRecord](r, timeKey)
+		late, err := record.Readable[timeRecord](r, timeKey, malformed)
 		if err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ import (
 
 // Problem is something in the stored data that must not be there. It carries no secret.
 type Problem struct {
-	// Room says whose data it is: "token", "lease", "quota", "identity", "idtoken", "mount", "cubbyhole", "record".
+	// Room says whose data it is: "token", "lease", "policy", "quota", "identity", "idtoken", "mount", "cubbyhole", "record".
 	Room string `json:"room"`
 	What string `json:"what"`
 }
@@ -56,10 +56,19 @@ func (h *House) Check(ctx context.Context, report func(Problem)) (records int64,
 	if err := h.IDTokens.Check(ctx, func(what string) { report(Problem{"idtoken", what}) }); err != nil {
 		return 0, err
 	}
+	err = store.NewArea(h.Store, policyPrefix).View(ctx, func(r store.Reader) error {
+		return h.Policies.Check(r, func(what string) { report(Problem{"policy", what}) })
+	})
+	if err != nil {
+		return 0, err
+	}
 	if err := h.Quotas.Check(ctx, func(what string) { report(Problem{"quota", what}) }); err != nil {
 		return 0, err
 	}
 	if err := h.Mounts.Check(ctx, func(what string) { report(Problem{"mount", what}) }); err != nil {
+		return 0, err
+	}
+	if err := h.checkMounts(ctx, report); err != nil {
 		return 0, err
 	}
 	err = h.Store.View(ctx, func(r store.Reader) error {

@@ -2,6 +2,7 @@ package quota
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"jeton/internal/backend"
@@ -25,7 +26,7 @@ func (s *Store) All(ctx context.Context) (states []State, err error) {
 		states = make([]State, len(all))
 		for i := range all {
 			states[i].Quota = all[i].Quota
-			if states[i].Counter, err = used(r, &all[i]); err != nil {
+			if states[i].Counter, err = used(r, &all[i]); err != nil && !errors.Is(err, record.ErrMalformed) {
 				return err
 			}
 		}
@@ -59,18 +60,15 @@ func (s *Store) Put(ctx context.Context, q Quota) error {
 	err := s.area.Update(ctx, func(tx store.Tx) error {
 		next := q
 		var old *Quota
-		err := tx.Scan(store.PrefixRange(rulePrefix), func(_, v []byte) (bool, error) {
-			var other Quota
-			if err := record.Decode(v, &other); err != nil {
-				return false, err
-			}
+		err := record.Each(tx, store.PrefixRange(rulePrefix), func(_ []byte, other *Quota, malformed error) error {
 			switch {
+			case malformed != nil:
 			case other.Name == q.Name:
-				old = &other
+				old = other
 			case other.scope() == q.scope():
-				return false, backend.Invalidf("quota rule with similar properties exists under the name %q", other.Name)
+				return backend.Invalidf("quota rule with similar properties exists under the name %q", other.Name)
 			}
-			return true, nil
+			return nil
 		})
 		if err != nil {
 			return err
@@ -103,9 +101,12 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 	})
 }
 
-// Resume finishes the countings that a crash has interrupted: their quotas were never
-// acknowledged, and do not hold before.
+// Resume finishes the countings that a crash has interrupted, whose quotas were never
+// acknowledged and do not hold before, and counts anew where a tally cannot be read.
 func (s *Store) Resume(ctx context.Context) error {
+	if err := s.recount(ctx); err != nil {
+		return err
+	}
 	all, err := s.All(ctx)
 	if err != nil {
 		return err
@@ -119,6 +120,37 @@ func (s *Store) Resume(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// recount begins to count anew where a tally cannot be read.
+func (s *Store) recount(ctx context.Context) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return s.area.Update(ctx, func(tx store.Tx) error {
+		var lost []*Quota
+		err := record.Each(tx, store.PrefixRange(rulePrefix), func(_ []byte, q *Quota, malformed error) error {
+			if malformed == nil {
+				if _, err := read(tx, q.Name); errors.Is(err, record.ErrMalformed) {
+					lost = append(lost, q)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, q := range lost {
+			s.log.Error("the count of a quota cannot be read: it is counted anew", "quota", q.Name)
+			q.Counting, q.Begun = true, tx.Position()
+			if err := record.Put(tx, tallyKey(q.Name), &tally{}); err != nil {
+				return err
+			}
+			if err := record.Put(tx, ruleKey(q.Name), q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // count adds to a quota's tally what was there before the quota, without holding up those who
@@ -194,6 +226,10 @@ func (s *Store) Check(ctx context.Context, report func(what string)) error {
 				return err
 			}
 			n, err := read(area, q.Name)
+			if errors.Is(err, record.ErrMalformed) {
+				report("a count that cannot be read")
+				continue
+			}
 			if err != nil {
 				return err
 			}

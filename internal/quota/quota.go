@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,7 @@ type Census interface {
 type Store struct {
 	whole  store.Store
 	area   *store.Area
+	log    *slog.Logger
 	cancel func()
 	// changed is the position of the newest commit that changed a rule, known the rules as
 	// they were read last. They are the current ones while their position is changed.
@@ -76,8 +78,8 @@ type Store struct {
 }
 
 // New opens the quotas over the whole encrypted store. It reads nothing.
-func New(whole store.Store, prefix []byte) *Store {
-	s := &Store{whole: whole, area: store.NewArea(whole, prefix)}
+func New(whole store.Store, prefix []byte, log *slog.Logger) *Store {
+	s := &Store{whole: whole, area: store.NewArea(whole, prefix), log: log}
 	s.cancel = s.area.Subscribe(func(c store.Commit) {
 		if slices.ContainsFunc(c.Keys, func(k []byte) bool { return len(k) > 1 && k[0] == rulePrefix[0] }) || len(c.Ranges) > 0 {
 			s.changed.Store(c.Position)
@@ -119,11 +121,13 @@ func (s *Store) rulesIn(r store.Reader) ([]rule, error) {
 		return known.all, nil
 	}
 	var all []rule
-	err := r.Scan(store.PrefixRange(rulePrefix), func(_, v []byte) (bool, error) {
-		var q Quota
-		err := record.Decode(v, &q)
-		all = append(all, rule{Quota: q})
-		return true, err
+	err := record.Each(r, store.PrefixRange(rulePrefix), func(key []byte, q *Quota, err error) error {
+		if err != nil {
+			s.log.Error("a lease count quota cannot be read and does not hold: write it again", "quota", string(key[len(rulePrefix):]), "error", err)
+			return nil
+		}
+		all = append(all, rule{Quota: *q})
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("quota: read the quotas: %w", err)
@@ -245,6 +249,9 @@ func room(area store.Reader, all []rule, path string) error {
 		return nil
 	}
 	n, err := used(area, q)
+	if errors.Is(err, record.ErrMalformed) {
+		return nil // it is counted anew when the server opens again; see Resume
+	}
 	if err == nil && n >= q.MaxLeases {
 		// Contract: sys §17.
 		err = backend.Errorf(backend.TooMany, "request path %q: lease count quota exceeded", path).Because(&Exceeded{q.Name})
@@ -260,6 +267,9 @@ func move(area store.Tx, all []rule, path string, step int64) error {
 			continue
 		}
 		n, err := read(area, q.Name)
+		if errors.Is(err, record.ErrMalformed) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

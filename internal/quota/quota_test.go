@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -53,7 +54,7 @@ func (l *leases) remove(path string, id int) error {
 
 // opened opens the rooms over s, as a start of the server does.
 func opened(t interface{ Cleanup(func()) }, s store.Store) *leases {
-	l := &leases{store: s, quotas: New(s, []byte("quota/"))}
+	l := &leases{store: s, quotas: New(s, []byte("quota/"), slog.New(slog.DiscardHandler))}
 	l.quotas.Count(l)
 	t.Cleanup(l.quotas.Close)
 	return l

@@ -74,6 +74,31 @@ func Get[T any](r store.Reader, key []byte) (*T, error) {
 	return v, nil
 }
 
+// Each calls fn for the records of a range in order, each read by itself: one that cannot be
+// read comes with an error that wraps ErrMalformed, in place of its value, and ends nothing
+// unless fn says so.
+func Each[T any](r store.Reader, in store.Range, fn func(key []byte, v *T, malformed error) error) error {
+	in.KeysOnly = true
+	return r.Scan(in, func(key, _ []byte) (bool, error) {
+		v, err := Get[T](r, key)
+		if err != nil && !errors.Is(err, ErrMalformed) {
+			return false, err
+		}
+		return true, fn(key, v, err)
+	})
+}
+
+// Readable is Get of a record that can be done without: one that cannot be read is nil, and is
+// told to malformed.
+func Readable[T any](r store.Reader, key []byte, malformed func(key []byte, err error)) (*T, error) {
+	v, err := Get[T](r, key)
+	if errors.Is(err, ErrMalformed) {
+		malformed(key, err)
+		return nil, nil
+	}
+	return v, err
+}
+
 // Put writes v at key.
 func Put(tx store.Tx, key []byte, v any) error {
 	data, err := Encode(v)

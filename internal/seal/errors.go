@@ -4,12 +4,13 @@ import (
 	"errors"
 
 	"jeton/internal/backend"
+	"jeton/internal/record"
 )
 
 // ErrUndecryptable says that a stored value does not open under the key that it names: it was
 // changed, moved, or written under other keys. Errors that wrap it name the storage key in
 // quoted form and never show the value.
-var ErrUndecryptable = errors.New("seal: stored value does not decrypt")
+var ErrUndecryptable error = undecryptable{}
 
 // ErrReserved says that a caller tried to write below the seal's own prefix.
 var ErrReserved = errors.New("seal: key is reserved for the seal")
@@ -29,3 +30,10 @@ var (
 	// ErrUnsealed answers a reset of the progress on an open server (contract: sys §3).
 	ErrUnsealed = backend.Errorf(backend.Invalid, "vault is unsealed")
 )
+
+// undecryptable is one kind of malformed record: who keeps records need not know of encryption
+// to go round one that is damaged.
+type undecryptable struct{}
+
+func (undecryptable) Error() string { return "seal: stored value does not decrypt" }
+func (undecryptable) Unwrap() error { return record.ErrMalformed }

@@ -3,6 +3,7 @@ package sys
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -25,6 +26,9 @@ type versionRecord struct {
 func RememberVersion(ctx context.Context, area store.Store, c clock.Clock) error {
 	return area.Update(ctx, func(tx store.Tx) error {
 		old, err := record.Get[versionRecord](tx, versionKey(version.API))
+		if errors.Is(err, record.ErrMalformed) {
+			return nil // a history must not keep the server from opening
+		}
 		if err != nil || old != nil {
 			return err
 		}
@@ -51,11 +55,11 @@ func (s *System) versionHistory(ctx context.Context, _ *backend.Call, _ *backend
 	var all []seen
 	err := s.Area.View(ctx, func(r store.Reader) error {
 		all = nil
-		return r.Scan(store.PrefixRange(versionPrefix), func(key, value []byte) (bool, error) {
-			v := seen{name: string(key[len(versionPrefix):])}
-			err := record.Decode(value, &v.versionRecord)
-			all = append(all, v)
-			return true, err
+		return record.Each(r, store.PrefixRange(versionPrefix), func(key []byte, v *versionRecord, malformed error) error {
+			if malformed == nil {
+				all = append(all, seen{string(key[len(versionPrefix):]), *v})
+			}
+			return nil
 		})
 	})
 	if err != nil || len(all) == 0 {

@@ -244,11 +244,16 @@ func (s *Store) addCount(tx store.Tx, f facet, hash facetHash, by int64) error {
 	n, known := s.tally.known(k, tx.Position())
 	if !known {
 		c, err := record.Get[facetCount](tx, k)
+		switch {
+		case unreadable(err):
+			// It must not keep tokens from being made: its index, changed already, is counted.
+			n, err = s.recount(tx, f, hash)
+			by = 0
+		case c != nil:
+			n = c.Count
+		}
 		if err != nil {
 			return err
-		}
-		if c != nil {
-			n = c.Count
 		}
 	}
 	n += by
@@ -257,6 +262,17 @@ func (s *Store) addCount(tx store.Tx, f facet, hash facetHash, by int64) error {
 		return tx.Delete(k)
 	}
 	return record.Put(tx, k, &facetCount{Value: []byte(f.value), Count: n})
+}
+
+// recount counts a facet's index.
+func (s *Store) recount(r store.Reader, f facet, hash facetHash) (n int64, err error) {
+	in := store.PrefixRange(hash.prefix(createdOrder, f))
+	in.KeysOnly = true
+	err = r.Scan(in, func(_, _ []byte) (bool, error) {
+		n++
+		return true, nil
+	})
+	return n, err
 }
 
 // readCount is how many tokens have a facet.

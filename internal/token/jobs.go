@@ -448,11 +448,11 @@ func (s *Store) Jobs(ctx context.Context) (jobs []Job, err error) {
 		}
 		finished := store.PrefixRange([]byte{finishedJobKey})
 		finished.Reverse = true
-		return r.Scan(finished, func(_, v []byte) (bool, error) {
-			var j Job
-			err := record.Decode(v, &j)
-			jobs = append(jobs, j)
-			return true, err
+		return record.Each(r, finished, func(_ []byte, j *Job, malformed error) error {
+			if malformed == nil {
+				jobs = append(jobs, *j)
+			}
+			return nil
 		})
 	})
 	return jobs, err

@@ -338,13 +338,11 @@ func (s *Store) Count(ctx context.Context, by CountBy) (counts []Count, total in
 			}
 			return nil
 		}
-		return r.Scan(store.PrefixRange([]byte{countKey, byte(kind)}), func(_, v []byte) (bool, error) {
-			var c facetCount
-			if err := record.Decode(v, &c); err != nil {
-				return false, err
+		return record.Each(r, store.PrefixRange([]byte{countKey, byte(kind)}), func(_ []byte, c *facetCount, malformed error) error {
+			if malformed == nil {
+				counts = append(counts, Count{string(c.Value), c.Count})
 			}
-			counts = append(counts, Count{string(c.Value), c.Count})
-			return true, nil
+			return nil
 		})
 	})
 	return counts, total, err

@@ -26,7 +26,9 @@ func (h *house) counts(name string, want int) {
 }
 
 // full is the refusal of a lease.
-func full(path string) string { return fmt.Sprintf("request path %q: lease count quota exceeded", path) }
+func full(path string) string {
+	return fmt.Sprintf("request path %q: lease count quota exceeded", path)
+}
 
 func TestLeaseCountQuotas(t *testing.T) {
 	rows(t, []row{
@@ -89,7 +91,9 @@ func TestLeaseCountQuotas(t *testing.T) {
 			for _, name := range []string{"ann", "bob"} {
 				h.do("POST", "auth/userpass/users/"+name, h.root, m{"password": "horse"}).empty()
 			}
-			login := func(name string) *answer { return h.do("POST", "auth/userpass/login/"+name, "", m{"password": "horse"}) }
+			login := func(name string) *answer {
+				return h.do("POST", "auth/userpass/login/"+name, "", m{"password": "horse"})
+			}
 			h.bound("mount", "auth/userpass", 1)
 			login("ann").is(200)
 			login("bob").is(429)

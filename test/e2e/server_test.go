@@ -216,6 +216,7 @@ func (s *server) stop() {
 	if p == nil {
 		return
 	}
+	s.check()
 	s.proc = nil
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.t.Error(err)
@@ -234,6 +235,14 @@ func (s *server) stop() {
 	}
 	if strings.Contains(p.output(), "panic:") || strings.Contains(p.output(), "goroutine 1 [") {
 		s.t.Errorf("the server panicked\n%s", tail(p.output()))
+	}
+}
+
+// check proves that what the test left behind contradicts itself nowhere. A server that is sealed
+// by now, or whose root token is gone, cannot be asked.
+func (s *server) check() {
+	if r := s.run(nil, "jeton", "operator", "check"); strings.Contains(r.errOut, "problems in") {
+		s.t.Errorf("the data after the test: %s%s", r.out, r.errOut)
 	}
 }
 

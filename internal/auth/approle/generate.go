@@ -153,15 +153,11 @@ func (m *Method) listAccessors(ctx context.Context, c *backend.Call, req *roleNa
 		}
 		accessors = nil
 		all := store.PrefixRange(append(ownedKey(role.UID), accessorPart...))
-		return r.Scan(all, func(_, value []byte) (bool, error) {
-			var entry accessorRecord
-			if err := record.Decode(value, &entry); err != nil {
-				return false, err
-			}
-			if !ended(entry.Expires, now) {
+		return record.Each(r, all, func(_ []byte, entry *accessorRecord, malformed error) error {
+			if malformed == nil && !ended(entry.Expires, now) {
 				accessors = append(accessors, entry.Accessor)
 			}
-			return true, nil
+			return nil
 		})
 	})
 	return backend.Listing(accessors), err
