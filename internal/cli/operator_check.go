@@ -22,8 +22,9 @@ func checkCommands() []command {
 		name: "operator check", synopsis: "Check all stored data",
 		help: `Reads every record of the server and proves that it decrypts and that nothing in
 it contradicts anything else: tokens and their accessors, parents, leases and
-cubbyholes, mounts and what their engines keep, policies, quotas, identities. The server goes on meanwhile, and nothing is
-changed. The exit code is 0 when all is sound and 2 when something is wrong.
+cubbyholes, mounts and what their engines keep, policies, quotas, identities. The
+server goes on meanwhile, and nothing is changed. The exit code is 0 when all is
+sound and 2 when something is wrong.
 
     $ jeton operator check
 
