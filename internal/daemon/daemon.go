@@ -89,7 +89,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}
 	steady := clock.NewSteady(time.Now, time.Time{})
 	d.node = node.New(raw, wrapper, steady, d.settings(steady))
+	manager := manager{d.log}
 	defer func() {
+		manager.stopping()
 		cancel()
 		d.loops.Wait()
 		err = errors.Join(err, d.stop())
@@ -104,7 +106,11 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err := d.writePID(); err != nil {
 		return err
 	}
-	return d.wait(ctx)
+	if warning := swapWarning(os.DirFS("/")); warning != "" && d.opts.Dev == nil {
+		d.log.Warn(warning)
+	}
+	manager.ready(d.serving())
+	return d.wait(ctx, manager)
 }
 
 // configure loads the configuration, and makes what -dev-tls promises.
@@ -404,7 +410,7 @@ func (d *daemon) writePID() error {
 }
 
 // wait serves until the end of ctx or of a listener, and reloads at SIGHUP.
-func (d *daemon) wait(ctx context.Context) error {
+func (d *daemon) wait(ctx context.Context, manager manager) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -428,14 +434,20 @@ func (d *daemon) wait(ctx context.Context) error {
 		case err := <-failed:
 			return fmt.Errorf("a listener stopped: %w", err)
 		case <-hup:
-			d.reload(ctx)
+			manager.reloading()
+			status := d.serving()
+			if err := d.reload(ctx); err != nil {
+				fmt.Fprintf(d.env.Stderr, "Error(s) were encountered during reload: %v\n", err)
+				status += "; the last reload failed in part, see the log"
+			}
+			manager.ready(status)
 		}
 	}
 }
 
 // reload reads certificates and configuration again and has audit files reopened. What fails
-// is reported, and the old goes on. Contract: config §9.
-func (d *daemon) reload(ctx context.Context) {
+// is returned, and the old goes on. Contract: config §9.
+func (d *daemon) reload(ctx context.Context) error {
 	fmt.Fprintln(d.env.Stdout, "==> Vault reload triggered")
 	var problems []error
 	if d.opts.Dev == nil {
@@ -455,9 +467,7 @@ func (d *daemon) reload(ctx context.Context) {
 		problems = append(problems, run.Reload())
 	}
 	problems = append(problems, d.node.ReloadAudit(ctx))
-	if err := errors.Join(problems...); err != nil {
-		fmt.Fprintf(d.env.Stderr, "Error(s) were encountered during reload: %v\n", err)
-	}
+	return errors.Join(problems...)
 }
 
 // stop ends in order: no new requests, those in flight, the keys, the data, the files.

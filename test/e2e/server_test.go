@@ -29,6 +29,8 @@ type server struct {
 	// ca is the file that clients have to trust; "" for a development server.
 	ca   string
 	args []string
+	// env is what the process gets besides.
+	env []string
 	// root is the root token, shares are the unseal keys (none for a development server).
 	root   string
 	shares []string
@@ -174,7 +176,7 @@ func (s *server) launch(ready string) (*process, error) {
 	p := &process{cmd: exec.Command(filepath.Join(binDir, "jeton"), s.args...),
 		exited: make(chan struct{}), ready: make(chan struct{})}
 	p.cmd.Dir = s.dir
-	p.cmd.Env = environ("HOME="+home, "TMPDIR="+s.dir)
+	p.cmd.Env = environ(append([]string{"HOME=" + home, "TMPDIR=" + s.dir}, s.env...)...)
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	if err := p.cmd.Start(); err != nil {
 		return nil, errors.Join(err, r.Close())
