@@ -8,8 +8,10 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"jeton/internal/clock"
@@ -39,6 +41,8 @@ type Set struct {
 	clock    clock.Clock
 	began    time.Time
 	flights  flights
+	// answers counts answers by their status, without a lock: there is one for every request.
+	answers [600]atomic.Int64
 
 	mu       sync.Mutex // guards what follows
 	counters map[string]*series
@@ -63,7 +67,31 @@ func bounds() []float64 {
 
 // New begins to measure.
 func New(settings Settings, c clock.Clock) *Set {
-	return &Set{settings: settings, clock: c, began: c.Now(), flights: newFlights(), counters: map[string]*series{}, samples: map[string]*series{}}
+	s := &Set{settings: settings, clock: c, began: c.Now(), flights: newFlights(), counters: map[string]*series{}, samples: map[string]*series{}}
+	// What should never happen begins at nothing: an alarm on its rate needs a first value.
+	for _, name := range []string{"audit.log_request_failure", "audit.log_response_failure"} {
+		find(s.counters, name, nil)
+	}
+	return s
+}
+
+// Answered counts an answer with a status of HTTP.
+func (s *Set) Answered(status int) {
+	if s != nil && status > 0 && status < len(s.answers) {
+		s.answers[status].Add(1)
+	}
+}
+
+// answered are the counts of Answered.
+func (s *Set) answered() map[string]*series {
+	all := map[string]*series{}
+	for status := range s.answers {
+		if n := s.answers[status].Load(); n > 0 {
+			code := strconv.Itoa(status)
+			find(all, "core.response_status_code", Labels{"code": code, "type": code[:1] + "xx"}).count = n
+		}
+	}
+	return all
 }
 
 // Settings are what New was given; a nil Set shows nothing.

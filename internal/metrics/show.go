@@ -47,8 +47,13 @@ func (s *Set) gauges(given []Gauge) []Gauge {
 	return all
 }
 
-func counters(s *Set) map[string]*series { return s.counters }
-func samples(s *Set) map[string]*series  { return s.samples }
+func counters(s *Set) map[string]*series {
+	all := s.answered()
+	maps.Copy(all, s.counters)
+	return all
+}
+
+func samples(s *Set) map[string]*series { return s.samples }
 
 // Summary is the JSON form. Contract: sys §18 metrics.
 type Summary struct {

@@ -30,6 +30,7 @@ func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) e
 	if refused != nil {
 		entry.Error = requestError(refused)
 	}
+	defer s.timed("audit.log_request")()
 	if err := x.house.Audit.LogRequest(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
 		s.node.Metrics().Count("audit.log_request_failure", nil)
 		return fmt.Errorf("failed to audit request: %w: %w", errUnaudited, err)
@@ -75,6 +76,7 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 	} else if x.response != nil {
 		x.describeAnswer(part)
 	}
+	defer s.timed("audit.log_response")()
 	if err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
 		s.node.Metrics().Count("audit.log_response_failure", nil)
 		return fmt.Errorf("failed to audit response: %w: %w", errUnaudited, err)

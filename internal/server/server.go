@@ -89,6 +89,7 @@ func (s *Server) respond(w http.ResponseWriter, r *http.Request) (status int) {
 	if !done {
 		out = s.route(ctx, r)
 	}
+	s.node.Metrics().Answered(out.status)
 	s.write(w, r, out)
 	return out.status
 }

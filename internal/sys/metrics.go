@@ -79,6 +79,15 @@ func (s *System) gauges(ctx context.Context) ([]metrics.Gauge, error) {
 		}
 		all = append(all, metrics.Gauge{Name: "token.count.by_policy", Labels: metrics.Labels{"policy": c.Value}, Value: float64(c.Count)})
 	}
+	stuck, err := s.Leases.CountIrrevocable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	irrevocable := 0
+	for _, n := range stuck {
+		irrevocable += n
+	}
+	all = append(all, metrics.Gauge{Name: "expire.num_irrevocable_leases", Value: float64(irrevocable)})
 	quotas, err := s.Quotas.All(ctx)
 	if err != nil {
 		return nil, err
