@@ -5,6 +5,7 @@ package node
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 	"jeton/internal/lease"
 	"jeton/internal/mount"
 	"jeton/internal/seal"
+	"jeton/internal/seal/pgp"
 	"jeton/internal/store"
 	"jeton/internal/sys"
 	"jeton/internal/token"
@@ -136,11 +138,16 @@ type Initialized struct {
 }
 
 // Init makes the keys, the default policy, the fixed mounts and the first root token, in one
-// transaction. The server stays sealed. Contract: sys §1.
-func (n *Node) Init(ctx context.Context, req seal.InitRequest) (*Initialized, error) {
+// transaction. The server stays sealed. rootHolder, unless "", is a PGP public key in base64: the
+// root token is then base64 of a message to its holder. Contract: sys §1.
+func (n *Node) Init(ctx context.Context, req seal.InitRequest, rootHolder string) (*Initialized, error) {
 	n.changing.Lock()
 	defer n.changing.Unlock()
 	var out Initialized
+	hide, err := n.hideRoot(rootHolder)
+	if err != nil {
+		return nil, err
+	}
 	shares, err := n.keeper.Init(ctx, req, func(ctx context.Context, u *seal.Unlocked) error {
 		if err := n.seed(ctx, u.Store); err != nil {
 			return err
@@ -154,14 +161,29 @@ func (n *Node) Init(ctx context.Context, req seal.InitRequest) (*Initialized, er
 		if err != nil {
 			return err
 		}
-		out.RootToken = root.Text
-		return nil
+		out.RootToken, err = hide(root.Text)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	out.Shares = shares
 	return &out, nil
+}
+
+// hideRoot makes what turns a root token into what its holder gets.
+func (n *Node) hideRoot(holder string) (func(text string) (string, error), error) {
+	if holder == "" {
+		return func(text string) (string, error) { return text, nil }, nil
+	}
+	key, err := pgp.Parse(holder, n.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	return func(text string) (string, error) {
+		message, err := key.Encrypt([]byte(text), n.clock.Now())
+		return base64.StdEncoding.EncodeToString(message), err
+	}, nil
 }
 
 // SubmitShare adds a share of the seal key; the one that completes it unseals the server.

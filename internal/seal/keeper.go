@@ -45,6 +45,8 @@ type candidateRecord struct {
 	// Sealed is the root key under the key of the new shares; with auto-unseal, what
 	// proves the recovery key.
 	Sealed []byte `cbor:"2,keyasint,omitempty"`
+	// Backup becomes the stored backup when the set comes into force.
+	Backup *backupRecord `cbor:"3,keyasint,omitempty"`
 }
 
 // Keeper keeps the keys of one store through its life: not initialised, sealed, unsealed.

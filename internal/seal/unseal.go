@@ -161,7 +161,7 @@ func (k *Keeper) settle(ctx context.Context, config *configRecord, candidate boo
 	}
 	var err error
 	if candidate {
-		err = k.promote(ctx, config.candidate.Set, key)
+		err = k.promote(ctx, newShares{set: config.candidate.Set, key: key, backup: config.candidate.Backup})
 	} else {
 		err = k.durably(ctx, func(tx store.Tx) error { return tx.Delete(candidateKey) })
 	}

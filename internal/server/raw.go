@@ -129,18 +129,16 @@ func (s *Server) putInit(ctx context.Context, r *http.Request) reply {
 	if err := s.bodyInto(r, &req); err != nil {
 		return s.errorReply(err)
 	}
-	if len(req.PGPKeys)+len(req.RecoveryPGPKeys) > 0 || req.RootTokenPGPKey != "" {
-		return s.errorReply(backend.Invalidf("PGP keys are not supported: this server does not encrypt shares for their holders yet"))
-	}
 	// Asked before: after Init nothing may fail any more, or the shares are lost.
 	status, err := s.node.Keeper().Status(ctx)
 	if err != nil {
 		return s.errorReply(err)
 	}
 	out, err := s.node.Init(ctx, seal.InitRequest{
-		Secret:   seal.Config{Shares: req.SecretShares, Threshold: req.SecretThreshold},
-		Recovery: seal.Config{Shares: req.RecoveryShares, Threshold: req.RecoveryThreshold},
-	})
+		Secret:    seal.Config{Shares: req.SecretShares, Threshold: req.SecretThreshold},
+		Recovery:  seal.Config{Shares: req.RecoveryShares, Threshold: req.RecoveryThreshold},
+		SecretPGP: req.PGPKeys, RecoveryPGP: req.RecoveryPGPKeys,
+	}, req.RootTokenPGPKey)
 	if errors.Is(err, seal.ErrOutcomeUnknown) {
 		return s.errorReply(errInitUnknown.Because(err))
 	}

@@ -30,6 +30,7 @@ type Rooms struct {
 	Audit    *audit.Broker
 	Wrap     *wrap.Store
 	Keeper   *seal.Keeper
+	Rekey    *seal.Rekey
 	Clock    clock.Clock
 	// Edge is what the HTTP edge obeys, Area where sys keeps what is its own.
 	Edge *edge.Settings
