@@ -184,6 +184,8 @@ type sealStatusReply struct {
 	ClusterID    string `json:"cluster_id,omitempty"`
 	RecoverySeal bool   `json:"recovery_seal"`
 	StorageType  string `json:"storage_type"`
+	// RecoveryType is there where the shares are recovery keys.
+	RecoveryType string `json:"recovery_seal_type,omitempty"`
 }
 
 func (s *Server) sealStatus(ctx context.Context, _ *http.Request) reply {
@@ -199,6 +201,9 @@ func (s *Server) describeSeal(status seal.Status) sealStatusReply {
 		Type: status.Type, Initialized: status.Initialized, Sealed: s.node.Sealed(),
 		T: status.Threshold, N: status.Shares, Progress: status.Progress, Nonce: status.Nonce,
 		Version: shown(versionText(), s.listener.Exposure.RedactVersion), BuildDate: shown(buildDate(), s.listener.Exposure.RedactVersion), RecoverySeal: status.Recovery, StorageType: s.node.StorageType(),
+	}
+	if status.Recovery {
+		out.RecoveryType = seal.TypeShamir
 	}
 	if house, leave := s.node.Enter(); house != nil {
 		defer leave()
