@@ -17,6 +17,7 @@ import (
 	"jeton/internal/seal"
 	"jeton/internal/store"
 	"jeton/internal/token"
+	"jeton/internal/tool"
 	"jeton/internal/wrap"
 )
 
@@ -57,7 +58,7 @@ func (s *System) Routes() []backend.Route {
 	return slices.Concat(
 		s.mountRoutes(), s.authRoutes(), s.remountRoutes(), s.policyRoutes(), s.capabilityRoutes(),
 		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.shareRoutes(), s.uiRoutes(),
-		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(), s.toolRoutes(), s.passwordRoutes(), s.historyRoutes(),
+		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(), tool.Routes("tools/"), s.passwordRoutes(), s.historyRoutes(),
 		s.pluginRoutes(), s.hardwareRoutes(), s.counterRoutes(), s.consoleRoutes(), s.lockedUserRoutes(), s.specRoutes(),
 		s.measureRoutes(), s.profileRoutes(), s.rawRoutes(),
 		// What is absent comes last: a route above may be a part of it.
