@@ -66,7 +66,9 @@ type Settings struct {
 	StorageType string
 	// Address is where clients reach the server, without a path.
 	Address string
-	Audit   audit.Settings
+	// MigrateFrom is the seal that the store may still be under, besides Shamir; nil for none.
+	MigrateFrom seal.Wrapper
+	Audit       audit.Settings
 	// AuditTypes are the devices that this server has.
 	AuditTypes map[string]audit.Factory
 	// Process is what sys/ shows of the process.
@@ -100,6 +102,7 @@ func New(raw store.Store, wrapper seal.Wrapper, c *clock.Steady, settings Settin
 		raw: raw, clock: c, settings: settings, log: settings.Log,
 		keeper: seal.NewKeeper(raw, c, wrapper, settings.Log.With("room", "seal")),
 	}
+	n.keeper.MigrateFrom(settings.MigrateFrom)
 	n.roots, n.rekey = newRoots(n.keeper), seal.NewRekey(n.keeper)
 	return n
 }
@@ -189,9 +192,19 @@ func (n *Node) hideRoot(holder string) (func(text string) (string, error), error
 // SubmitShare adds a share of the seal key; the one that completes it unseals the server.
 // origin is whose attempt it belongs to.
 func (n *Node) SubmitShare(ctx context.Context, origin string, share []byte) (seal.Status, error) {
+	return n.openBy(ctx, func() (seal.Status, *seal.Unlocked, error) { return n.keeper.SubmitShare(ctx, origin, share) })
+}
+
+// MigrateShare is SubmitShare towards another kind of seal: the last one moves the store there.
+func (n *Node) MigrateShare(ctx context.Context, origin string, share []byte) (seal.Status, error) {
+	return n.openBy(ctx, func() (seal.Status, *seal.Unlocked, error) { return n.keeper.MigrateShare(ctx, origin, share) })
+}
+
+// openBy unseals the server once give gives the keys.
+func (n *Node) openBy(ctx context.Context, give func() (seal.Status, *seal.Unlocked, error)) (seal.Status, error) {
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	status, unlocked, err := n.keeper.SubmitShare(ctx, origin, share)
+	status, unlocked, err := give()
 	if err != nil || unlocked == nil || n.house.Load() != nil {
 		return status, err
 	}
@@ -232,6 +245,7 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 	n.house.Store(h)
 	h.done.Go(func() { n.sweep(life, h) })
 	h.done.Go(func() { n.rotate(life) })
+	h.done.Go(func() { n.refresh(life) })
 	h.done.Go(func() { n.sweepLeases(life, h) })
 	h.done.Go(func() { n.resumeRemovals(life, h) })
 	n.log.Info("unsealed", "cluster", h.Cluster.Name)

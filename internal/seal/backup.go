@@ -114,11 +114,7 @@ func (r *Rekey) Backup(ctx context.Context, recovery bool) (*Backup, error) {
 
 // backup is what is stored; nil when nothing is.
 func (k *Keeper) backup(ctx context.Context) (*Backup, error) {
-	var kept *backupRecord
-	err := k.raw.View(ctx, func(r store.Reader) (err error) {
-		kept, err = record.Get[backupRecord](r, backupKey)
-		return err
-	})
+	kept, err := k.storedBackup(ctx)
 	if err != nil || kept == nil {
 		return nil, err
 	}

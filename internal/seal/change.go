@@ -121,9 +121,15 @@ func (k *Keeper) wrapRoot(ctx context.Context, root, sealKey []byte) ([]byte, er
 	return wrapKey(sealKey, rootKeyKey, root)
 }
 
-// putShares stores what is known of the shares of key and, with auto-unseal, what proves key.
+// putShares stores the kind of seal, what is known of the shares of key and, with auto-unseal,
+// what proves key.
 func (k *Keeper) putShares(tx store.Tx, set shareSet, key []byte) error {
-	if k.wrapper != nil {
+	if k.wrapper == nil {
+		// Left of a seal that this one took over from.
+		if err := tx.Delete(recoveryKey); err != nil {
+			return err
+		}
+	} else {
 		proof, err := wrapKey(key, recoveryKey, nil)
 		if err != nil {
 			return err

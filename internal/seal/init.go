@@ -153,14 +153,6 @@ func seedWith(ctx context.Context, raw store.Tx, ring *Keyring, seed func(contex
 	return raw.Put(countsKey, counts)
 }
 
-// typeFits refuses to open a store that another kind of seal closed.
-func (k *Keeper) typeFits(config *configRecord) error {
-	if config.Type != k.kind() {
-		return backend.Errorf(backend.Failed, "the store is sealed with seal type %s, and the server is configured for %s: migration between them is not supported", config.Type, k.kind())
-	}
-	return nil
-}
-
 // readSealed reads one of the seal's own records.
 func (k *Keeper) readSealed(ctx context.Context, key []byte) ([]byte, error) {
 	var data []byte

@@ -200,7 +200,7 @@ func (s *Server) describeSeal(status seal.Status) sealStatusReply {
 	out := sealStatusReply{
 		Type: status.Type, Initialized: status.Initialized, Sealed: s.node.Sealed(),
 		T: status.Threshold, N: status.Shares, Progress: status.Progress, Nonce: status.Nonce,
-		Version: shown(versionText(), s.listener.Exposure.RedactVersion), BuildDate: shown(buildDate(), s.listener.Exposure.RedactVersion), RecoverySeal: status.Recovery, StorageType: s.node.StorageType(),
+		Version: shown(versionText(), s.listener.Exposure.RedactVersion), BuildDate: shown(buildDate(), s.listener.Exposure.RedactVersion), Migration: status.Migration, RecoverySeal: status.Recovery, StorageType: s.node.StorageType(),
 	}
 	if status.Recovery {
 		out.RecoveryType = seal.TypeShamir
@@ -236,15 +236,17 @@ func (s *Server) unseal(ctx context.Context, r *http.Request) reply {
 		return s.jsonReply(http.StatusOK, s.describeSeal(status))
 	case req.Key == "":
 		return s.errorReply(backend.Invalidf("'key' must be specified in request body as JSON, or 'reset' set to true"))
-	case req.Migrate:
-		return s.errorReply(backend.Errorf(backend.Failed, "can't perform a seal migration, no migration seal found"))
 	}
 	share, err := decodeShare(req.Key)
 	if err != nil {
 		return s.errorReply(err)
 	}
 	defer clear(share)
-	status, err := s.node.SubmitShare(ctx, origin, share)
+	give := s.node.SubmitShare
+	if req.Migrate {
+		give = s.node.MigrateShare
+	}
+	status, err := give(ctx, origin, share)
 	if err != nil {
 		return s.errorReply(err)
 	}
