@@ -39,7 +39,7 @@ func floors() [][]string {
 	return [][]string{
 		{"internal/clock", "internal/version", "internal/store", "internal/policy", "internal/config", "internal/seal/shamir", "internal/logging"},
 		{"internal/record", "internal/backend"},
-		{"internal/seal", "internal/lease", "internal/quota", "internal/acl", "internal/audit", "internal/edge", "internal/openapi", "internal/metrics"},
+		{"internal/seal", "internal/lease", "internal/quota", "internal/acl", "internal/audit", "internal/edge", "internal/openapi", "internal/metrics", "internal/tool"},
 		{"internal/token", "internal/identity", "internal/idtoken", "internal/wrap", "internal/mount"},
 		{"internal/auth", "internal/engine", "internal/sys"},
 		{"internal/node"},

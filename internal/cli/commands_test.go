@@ -122,7 +122,24 @@ func TestPGPFiles(t *testing.T) {
 	if err != nil || !slices.Equal(keys, []string{"mQE=", "mQE="}) {
 		t.Errorf("%v, %v", keys, err)
 	}
-	for _, bad := range []string{"keybase:ann", file + ".missing"} {
+	// However a key is stored, the server gets base64 of its binary form.
+	for name, content := range map[string]string{
+		"armoured":       "-----BEGIN PGP PUBLIC KEY BLOCK-----\nComment: of a test\n\nmQE=\n-----END PGP PUBLIC KEY BLOCK-----\n",
+		"base64":         "mQE=\n",
+		"broken base64":  "mQ\nE=\n",
+		"windows base64": "mQE=\r\n",
+	} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if keys, err := pgpFiles([]string{file}); err != nil || !slices.Equal(keys, []string{"mQE="}) {
+			t.Errorf("%s: %v, %v", name, keys, err)
+		}
+	}
+	if err := os.WriteFile(file, []byte("-----BEGIN PGP PUBLIC KEY BLOCK-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"keybase:ann", file + ".missing", file} {
 		if _, err := pgpFiles([]string{bad}); err == nil {
 			t.Errorf("%s: no error", bad)
 		}

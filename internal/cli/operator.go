@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"encoding/base64"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +28,7 @@ them and the first root token once. Give the shares to different people.
 
     $ jeton operator init
     $ jeton operator init -key-shares=1 -key-threshold=1 -format=json > init.json
+    $ jeton operator init -pgp-keys=a.asc,b.asc,c.asc -key-shares=3 -key-threshold=2
     $ jeton operator init -status`,
 			arity: exactly(0), surface: talks, build: buildInit,
 		},
@@ -192,27 +191,6 @@ func (s *session) initialize(c *api.Client, p *initFlags, f *flagSet) error {
 	}
 	s.initText(req, resp)
 	return nil
-}
-
-// pgpFiles reads key files, several to a flag with commas between them. A name
-// that begins with "@" is a file too; armour is left to the server.
-func pgpFiles(names []string) ([]string, error) {
-	var keys []string
-	for _, name := range splitCommas(names) {
-		if strings.HasPrefix(name, "keybase:") {
-			return nil, local("keybase keys are not supported: save the key to a file and name that")
-		}
-		b, err := os.ReadFile(strings.TrimPrefix(name, "@"))
-		if err != nil {
-			return nil, local("Error reading PGP key: %s", err)
-		}
-		text := strings.TrimSpace(string(b))
-		if _, err := base64.StdEncoding.DecodeString(text); err != nil {
-			text = base64.StdEncoding.EncodeToString(b) // a binary key
-		}
-		keys = append(keys, text)
-	}
-	return keys, nil
 }
 
 type initMachine struct {

@@ -58,6 +58,7 @@ func (env environment) transit(t *TransitSeal) {
 		v, _ := env.get("TOKEN")
 		t.Token = NewSecret(v)
 	}
+	t.DisableRenewal = t.DisableRenewal || env.isTrue("TRANSIT_SEAL_DISABLE_RENEWAL")
 	t.TLS.SkipVerify = t.TLS.SkipVerify || env.isTrue("SKIP_VERIFY")
 }
 

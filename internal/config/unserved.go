@@ -30,10 +30,6 @@ func UnservedSettings() []Unserved {
 		{Key: "telemetry.lease_metrics_epsilon", Field: "Telemetry.LeaseMetricsEpsilon"},
 		{Key: "telemetry.num_lease_metrics_buckets", Field: "Telemetry.NumLeaseMetricsBuckets"},
 		{Key: "listener.role", Field: "Exposure.MetricsOnly", Protects: true},
-
-		// A transit seal is refused as a whole, where seals are made.
-		{Field: "TransitSeal.*"},
-		{Field: "TransitTLS.*"},
 	}
 }
 

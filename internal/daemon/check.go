@@ -11,7 +11,6 @@ import (
 
 	"jeton/internal/cli"
 	"jeton/internal/clock"
-	"jeton/internal/config"
 	"jeton/internal/node"
 	"jeton/internal/store"
 )
@@ -40,22 +39,22 @@ func Check(ctx context.Context, configs []string, ask func() (string, error), re
 	if err != nil {
 		return 0, err
 	}
-	wrapper, err := d.wrapper()
+	seals, err := d.seals()
 	if err != nil {
 		return 0, errors.Join(err, raw.Close())
 	}
 	// With its audit devices: what is swept meanwhile is written down as ever.
 	c := clock.NewSteady(time.Now, time.Time{})
-	n := node.New(raw, wrapper, c, d.settings(c))
+	n := node.New(raw, seals.current, c, d.settings(c, seals))
 	defer func() { err = errors.Join(err, n.Close(context.WithoutCancel(ctx))) }()
-	if err := unsealWith(ctx, n, d.config.Seal.Type, ask); err != nil {
+	if err := unsealWith(ctx, n, seals.current != nil, ask); err != nil {
 		return 0, err
 	}
 	return n.Check(ctx, func(p node.Problem) { report(p.String()) })
 }
 
 // unsealWith opens n with shares that ask gives, or by its seal's own key.
-func unsealWith(ctx context.Context, n *node.Node, kind string, ask func() (string, error)) error {
+func unsealWith(ctx context.Context, n *node.Node, auto bool, ask func() (string, error)) error {
 	done, err := n.Keeper().Initialized(ctx)
 	if err != nil {
 		return err
@@ -63,7 +62,7 @@ func unsealWith(ctx context.Context, n *node.Node, kind string, ask func() (stri
 	if !done {
 		return errors.New("the server was never initialised: there is nothing to check")
 	}
-	if kind != "" && kind != config.SealShamir {
+	if auto {
 		return n.UnsealAuto(ctx)
 	}
 	for n.Sealed() {

@@ -28,7 +28,6 @@ import (
 	"jeton/internal/metrics"
 	"jeton/internal/mount"
 	"jeton/internal/node"
-	"jeton/internal/seal"
 	"jeton/internal/server"
 	"jeton/internal/store"
 	"jeton/internal/store/embedded"
@@ -83,12 +82,12 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	wrapper, err := d.wrapper()
+	seals, err := d.seals()
 	if err != nil {
 		return errors.Join(err, raw.Close())
 	}
 	steady := clock.NewSteady(time.Now, time.Time{})
-	d.node = node.New(raw, wrapper, steady, d.settings(steady))
+	d.node = node.New(raw, seals.current, steady, d.settings(steady, seals))
 	manager := manager{d.log}
 	defer func() {
 		manager.stopping()
@@ -99,7 +98,10 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	if err := d.listen(); err != nil {
 		return err
 	}
-	if err := d.ready(ctx); err != nil {
+	for _, keep := range seals.loops {
+		d.loops.Go(func() { keep(ctx) })
+	}
+	if err := d.ready(ctx, seals); err != nil {
 		return err
 	}
 	d.banner()
@@ -208,30 +210,6 @@ func (d *daemon) openStore(ctx context.Context) (store.Store, error) {
 	return s, nil
 }
 
-// wrapper is the key of a seal that opens by itself; nil for Shamir.
-func (d *daemon) wrapper() (seal.Wrapper, error) {
-	c := d.config.Seal
-	switch c.Type {
-	case "", config.SealShamir:
-		return nil, nil
-	case config.SealStatic:
-		key, err := config.StaticKey(c.Static.CurrentKey)
-		if err != nil {
-			return nil, fmt.Errorf("Error configuring seal %q: %w", c.Type, err)
-		}
-		static, err := seal.NewStatic(c.Static.CurrentKeyID, key)
-		if err != nil || c.Static.PreviousKeyID == "" {
-			return static, err
-		}
-		old, err := config.StaticKey(c.Static.PreviousKey)
-		if err != nil {
-			return nil, fmt.Errorf("Error configuring seal %q: %w", c.Type, err)
-		}
-		return static.Replacing(c.Static.PreviousKeyID, old)
-	}
-	return nil, fmt.Errorf("Error configuring seal %q: this server has no such seal; use shamir or static", c.Type)
-}
-
 // clientAddress is where clients reach the server: api_addr, or else the first listener.
 func clientAddress(c *config.Config) string {
 	if c.Addresses.API != "" || len(c.Listeners) == 0 {
@@ -252,7 +230,7 @@ func lockouts(c config.Lockouts) mount.Lockouts {
 	return mount.Lockouts{Off: c.Off, ByKind: map[string]backend.Lockout{"userpass": of(c.UserPass), "ldap": of(c.LDAP)}}
 }
 
-func (d *daemon) settings(steady clock.Clock) node.Settings {
+func (d *daemon) settings(steady clock.Clock, seals *seals) node.Settings {
 	c := d.config
 	return node.Settings{
 		Limits:      mount.Limits{DefaultTTL: c.Leases.DefaultTTL, MaxTTL: c.Leases.MaxTTL},
@@ -260,6 +238,7 @@ func (d *daemon) settings(steady clock.Clock) node.Settings {
 		ClusterName: c.Addresses.ClusterName,
 		StorageType: c.Storage.Declared,
 		Address:     clientAddress(c),
+		MigrateFrom: seals.old,
 		Audit:       audit.Settings{AllowPrefix: c.Audit.AllowPrefixing, Configured: configuredDevices(c)},
 		AuditTypes: map[string]audit.Factory{
 			"file": d.fileDevices(), "socket": socket.Factory, "syslog": syslog.Factory,
@@ -326,47 +305,14 @@ func (d *daemon) listen() error {
 }
 
 // ready brings a development server up, and opens a seal that opens by itself.
-func (d *daemon) ready(ctx context.Context) error {
+func (d *daemon) ready(ctx context.Context, seals *seals) error {
 	if d.opts.Dev != nil {
 		return d.startDev(ctx)
 	}
-	if d.config.Seal.Type == config.SealStatic {
+	if seals.current != nil {
 		d.loops.Go(func() { d.unsealAuto(ctx) })
 	}
 	return nil
-}
-
-// retryUnseal paces the tries to open a seal that opens by itself. Contract: config §5.
-const retryUnseal = 5 * time.Second
-
-// unsealAuto opens the seal as soon as there is something to open, once: a server that is
-// sealed by an operator later on stays sealed.
-func (d *daemon) unsealAuto(ctx context.Context) {
-	tick := time.NewTicker(retryUnseal)
-	defer tick.Stop()
-	said := false
-	for {
-		done, err := d.node.Keeper().Initialized(ctx)
-		switch {
-		case err == nil && !done:
-			if !said {
-				d.log.Info("stored unseal keys are supported, but none were found: the server waits for init")
-				said = true
-			}
-		case err == nil:
-			if err = d.node.UnsealAuto(ctx); err == nil {
-				return
-			}
-		}
-		if err != nil && ctx.Err() == nil {
-			d.log.Error("failed to unseal core; it is tried again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }
 
 func (d *daemon) startDev(ctx context.Context) error {

@@ -175,7 +175,7 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 	if h.Edge, err = edge.Load(life, store.NewArea(u.Store, edgePrefix), n.clock, n.log.With("room", "edge")); err != nil {
 		return err
 	}
-	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Identity: h.Identity, Audit: h.Audit, Wrap: h.Wrap, Quotas: h.Quotas, Keeper: n.keeper, Clock: n.clock,
+	rooms := &sys.Rooms{Tokens: h.Tokens, Leases: h.Leases, Policies: h.Policies, Identity: h.Identity, Audit: h.Audit, Wrap: h.Wrap, Quotas: h.Quotas, Keeper: n.keeper, Rekey: n.rekey, Clock: n.clock,
 		Edge: h.Edge, Whole: u.Store, Area: store.NewArea(u.Store, systemPrefix), Process: n.settings.Process}
 	if err := sys.RememberVersion(life, rooms.Area, n.clock); err != nil {
 		return err

@@ -25,7 +25,7 @@ type Dev struct {
 // StartDev initialises and unseals a node with one share, and mounts secret/. It is for a
 // store that is empty. Contract: config §8.
 func (n *Node) StartDev(ctx context.Context, o DevOptions) (*Dev, error) {
-	made, err := n.Init(ctx, seal.InitRequest{Secret: seal.Config{Shares: 1, Threshold: 1}})
+	made, err := n.Init(ctx, seal.InitRequest{Secret: seal.Config{Shares: 1, Threshold: 1}}, "")
 	if err != nil {
 		return nil, err
 	}

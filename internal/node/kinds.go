@@ -10,6 +10,7 @@ import (
 	"jeton/internal/engine/cubbyhole"
 	"jeton/internal/engine/identity"
 	"jeton/internal/engine/kv"
+	"jeton/internal/engine/transit"
 	"jeton/internal/mount"
 	"jeton/internal/store"
 	"jeton/internal/sys"
@@ -36,6 +37,7 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 			}},
 		{Name: "kv", Class: mount.SecretClass, New: kv.New, Versioned: true,
 			Upgrade: func(ctx context.Context, area *store.Area) error { return kv.Upgrade(ctx, area, n.clock) }},
+		{Name: "transit", Class: mount.SecretClass, New: transit.New},
 		{Name: "approle", Class: mount.AuthClass, New: approle.New},
 		{Name: "userpass", Class: mount.AuthClass, New: userpass.New},
 	}, n.settings.Kinds...)

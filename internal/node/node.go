@@ -5,6 +5,7 @@ package node
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"jeton/internal/mount"
 	"jeton/internal/quota"
 	"jeton/internal/seal"
+	"jeton/internal/seal/pgp"
 	"jeton/internal/store"
 	"jeton/internal/sys"
 	"jeton/internal/token"
@@ -66,7 +68,9 @@ type Settings struct {
 	StorageType string
 	// Address is where clients reach the server, without a path.
 	Address string
-	Audit   audit.Settings
+	// MigrateFrom is the seal that the store may still be under, besides Shamir; nil for none.
+	MigrateFrom seal.Wrapper
+	Audit       audit.Settings
 	// AuditTypes are the devices that this server has.
 	AuditTypes map[string]audit.Factory
 	// Process is what sys/ shows of the process.
@@ -100,6 +104,7 @@ func New(raw store.Store, wrapper seal.Wrapper, c *clock.Steady, settings Settin
 		raw: raw, clock: c, settings: settings, log: settings.Log,
 		keeper: seal.NewKeeper(raw, c, wrapper, settings.Log.With("room", "seal")),
 	}
+	n.keeper.MigrateFrom(settings.MigrateFrom)
 	n.roots, n.rekey = newRoots(n.keeper), seal.NewRekey(n.keeper)
 	return n
 }
@@ -138,11 +143,16 @@ type Initialized struct {
 }
 
 // Init makes the keys, the default policy, the fixed mounts and the first root token, in one
-// transaction. The server stays sealed. Contract: sys §1.
-func (n *Node) Init(ctx context.Context, req seal.InitRequest) (*Initialized, error) {
+// transaction. The server stays sealed. rootHolder, unless "", is a PGP public key in base64: the
+// root token is then base64 of a message to its holder. Contract: sys §1.
+func (n *Node) Init(ctx context.Context, req seal.InitRequest, rootHolder string) (*Initialized, error) {
 	n.changing.Lock()
 	defer n.changing.Unlock()
 	var out Initialized
+	hide, err := n.hideRoot(rootHolder)
+	if err != nil {
+		return nil, err
+	}
 	shares, err := n.keeper.Init(ctx, req, func(ctx context.Context, u *seal.Unlocked) error {
 		if err := n.seed(ctx, u.Store); err != nil {
 			return err
@@ -156,8 +166,8 @@ func (n *Node) Init(ctx context.Context, req seal.InitRequest) (*Initialized, er
 		if err != nil {
 			return err
 		}
-		out.RootToken = root.Text
-		return nil
+		out.RootToken, err = hide(root.Text)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -166,12 +176,37 @@ func (n *Node) Init(ctx context.Context, req seal.InitRequest) (*Initialized, er
 	return &out, nil
 }
 
+// hideRoot makes what turns a root token into what its holder gets.
+func (n *Node) hideRoot(holder string) (func(text string) (string, error), error) {
+	if holder == "" {
+		return func(text string) (string, error) { return text, nil }, nil
+	}
+	key, err := pgp.Parse(holder, n.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	return func(text string) (string, error) {
+		message, err := key.Encrypt([]byte(text), n.clock.Now())
+		return base64.StdEncoding.EncodeToString(message), err
+	}, nil
+}
+
 // SubmitShare adds a share of the seal key; the one that completes it unseals the server.
 // origin is whose attempt it belongs to.
 func (n *Node) SubmitShare(ctx context.Context, origin string, share []byte) (seal.Status, error) {
+	return n.openBy(ctx, func() (seal.Status, *seal.Unlocked, error) { return n.keeper.SubmitShare(ctx, origin, share) })
+}
+
+// MigrateShare is SubmitShare towards another kind of seal: the last one moves the store there.
+func (n *Node) MigrateShare(ctx context.Context, origin string, share []byte) (seal.Status, error) {
+	return n.openBy(ctx, func() (seal.Status, *seal.Unlocked, error) { return n.keeper.MigrateShare(ctx, origin, share) })
+}
+
+// openBy unseals the server once give gives the keys.
+func (n *Node) openBy(ctx context.Context, give func() (seal.Status, *seal.Unlocked, error)) (seal.Status, error) {
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	status, unlocked, err := n.keeper.SubmitShare(ctx, origin, share)
+	status, unlocked, err := give()
 	if err != nil || unlocked == nil || n.house.Load() != nil {
 		return status, err
 	}
@@ -212,6 +247,7 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 	n.house.Store(h)
 	h.done.Go(func() { n.sweep(life, h) })
 	h.done.Go(func() { n.rotate(life) })
+	h.done.Go(func() { n.refresh(life) })
 	h.done.Go(func() { n.sweepLeases(life, h) })
 	h.done.Go(func() { n.resumeRemovals(life, h) })
 	h.done.Go(func() { n.resumeCounting(life, h) })

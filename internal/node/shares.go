@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"jeton/internal/seal"
@@ -44,6 +45,12 @@ func (r *Roots) SubmitIn(ctx context.Context, h *House, origin, nonce string, sh
 	r.house, r.issued = h, nil
 	defer func() { r.house, r.issued = nil, nil }()
 	status, err = r.Submit(ctx, origin, nonce, share)
+	if err != nil && r.issued != nil {
+		// Nobody can read it: its holder's key has expired meanwhile, say.
+		lost := r.issued
+		err = errors.Join(err, h.Tokens.Revoke(context.WithoutCancel(ctx), lost.Token.ID, token.Revoked, ""))
+		return status, nil, err
+	}
 	return status, r.issued, err
 }
 

@@ -47,6 +47,29 @@ func (n *Node) rotate(ctx context.Context) {
 	}
 }
 
+// refreshEvery paces the look at the key that protects the root key.
+const refreshEvery = time.Hour
+
+// refresh has the root key follow the key that a seal of another system's protects it with, until
+// ctx ends. At unseal that has just been done.
+func (n *Node) refresh(ctx context.Context) {
+	tick := time.NewTicker(refreshEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		switch fresh, err := n.keeper.Refresh(ctx); {
+		case err != nil && ctx.Err() == nil:
+			n.log.Warn("it could not be found out whether the seal has a newer key; it is tried again", "error", err)
+		case fresh:
+			n.log.Info("the root key is wrapped under the seal's newest key")
+		}
+	}
+}
+
 // Metrics is what the edge measures; nil for nothing.
 func (n *Node) Metrics() *metrics.Set { return n.settings.Process.Metrics }
 

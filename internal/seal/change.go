@@ -55,12 +55,12 @@ func (k *Keeper) openKeyring(r store.Reader) (*keyringRecord, error) {
 	return rec, err
 }
 
-// promote puts a set of shares in force, whose key is given, and replaces the root key. All
+// promote puts new shares in force and replaces the root key. All
 // is one transaction: the old shares open the store until it, the new ones from it on.
 // REQUIRES: change is held; the keeper is unsealed.
-func (k *Keeper) promote(ctx context.Context, set shareSet, key []byte) error {
+func (k *Keeper) promote(ctx context.Context, made newShares) error {
 	root := newKey()
-	wrapped, err := k.wrapRoot(ctx, root, key)
+	wrapped, err := k.wrapRoot(ctx, root, made.key)
 	if err != nil {
 		return err
 	}
@@ -83,10 +83,13 @@ func (k *Keeper) promote(ctx context.Context, set shareSet, key []byte) error {
 			}
 		}
 		// From here on the same bytes every time: a second run makes the first durable.
-		if err := k.putShares(tx, set, key); err != nil {
+		if err := k.putShares(tx, made.set, made.key); err != nil {
 			return err
 		}
 		if err := tx.Put(rootKeyKey, wrapped); err != nil {
+			return err
+		}
+		if err := putBackup(tx, made.backup); err != nil {
 			return err
 		}
 		complete = true
@@ -118,9 +121,15 @@ func (k *Keeper) wrapRoot(ctx context.Context, root, sealKey []byte) ([]byte, er
 	return wrapKey(sealKey, rootKeyKey, root)
 }
 
-// putShares stores what is known of the shares of key and, with auto-unseal, what proves key.
+// putShares stores the kind of seal, what is known of the shares of key and, with auto-unseal,
+// what proves key.
 func (k *Keeper) putShares(tx store.Tx, set shareSet, key []byte) error {
-	if k.wrapper != nil {
+	if k.wrapper == nil {
+		// Left of a seal that this one took over from.
+		if err := tx.Delete(recoveryKey); err != nil {
+			return err
+		}
+	} else {
 		proof, err := wrapKey(key, recoveryKey, nil)
 		if err != nil {
 			return err

@@ -7,22 +7,27 @@ import (
 	"strings"
 
 	"jeton/internal/backend"
+	"jeton/internal/seal/pgp"
 	"jeton/internal/store"
 )
 
-// InitRequest asks for keys. A part that is all zero was not given. Shares encrypted with PGP
-// are not offered yet: the edge refuses requests for them.
+// InitRequest asks for keys. A part that is all zero was not given.
 type InitRequest struct {
 	// Secret is for the shares of the seal key, Recovery for those of the recovery key:
 	// Shamir has the one, auto-unseal the other.
 	Secret, Recovery Config
+	// SecretPGP and RecoveryPGP are their holders' public keys, in base64, one a share; none
+	// leaves the shares as they are.
+	SecretPGP, RecoveryPGP []string
 }
 
 // shares is the part of the request that the kind of seal has, valid.
-func (k *Keeper) shares(req InitRequest) (Config, error) {
+func (k *Keeper) shares(req InitRequest) (Config, []*pgp.Key, error) {
 	wanted, unwanted, names, prefix := req.Secret, req.Recovery, "recovery_", "invalid seal configuration"
+	texts, needless, pgpName := req.SecretPGP, req.RecoveryPGP, "recovery_pgp_keys"
 	if k.wrapper != nil {
 		wanted, unwanted, names, prefix = req.Recovery, req.Secret, "secret_", "invalid recovery configuration"
+		texts, needless, pgpName = req.RecoveryPGP, req.SecretPGP, "pgp_keys"
 	}
 	var given []string
 	if unwanted.Shares != 0 {
@@ -31,13 +36,24 @@ func (k *Keeper) shares(req InitRequest) (Config, error) {
 	if unwanted.Threshold != 0 {
 		given = append(given, names+"threshold")
 	}
-	if len(given) > 0 {
-		return wanted, backend.Invalidf("parameters %s not applicable to seal type %s", strings.Join(given, ","), k.kind())
+	if len(needless) > 0 {
+		given = append(given, pgpName)
 	}
-	return wanted, wanted.validate(prefix)
+	if len(given) > 0 {
+		return wanted, nil, backend.Invalidf("parameters %s not applicable to seal type %s", strings.Join(given, ","), k.kind())
+	}
+	if err := wanted.validate(prefix); err != nil {
+		return wanted, nil, err
+	}
+	if len(texts) > 0 && len(texts) != wanted.Shares {
+		return wanted, nil, backend.Invalidf("%s: count mismatch between number of provided PGP keys and number of shares", prefix)
+	}
+	holders, err := k.holders(texts, prefix)
+	return wanted, holders, err
 }
 
-// Init makes the keys and returns the operators' shares, which exist nowhere else. seed, if
+// Init makes the keys and returns the operators' shares, which exist nowhere else: each as it is,
+// or in its holder's envelope where there are PGP keys. seed, if
 // given, fills the store in the same transaction: what u.Store writes during the call is
 // stored with the keys or not at all. seed may run more than once, must not keep u, and must
 // be quick. The keeper stays sealed.
@@ -47,7 +63,7 @@ func (k *Keeper) shares(req InitRequest) (Config, error) {
 // shares: the keys may be there, and then these shares are theirs. Nothing but what seed wrote
 // is lost by removing such a store and starting over.
 func (k *Keeper) Init(ctx context.Context, req InitRequest, seed func(ctx context.Context, u *Unlocked) error) ([][]byte, error) {
-	shares, err := k.shares(req)
+	shares, holders, err := k.shares(req)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +78,9 @@ func (k *Keeper) Init(ctx context.Context, req InitRequest, seed func(ctx contex
 	defer clear(key)
 	set, parts, err := newShareSet(shares, key)
 	if err != nil {
+		return nil, err
+	}
+	if parts, err = envelopes(parts, holders, k.clock.Now()); err != nil {
 		return nil, err
 	}
 	err = k.initialize(ctx, set, key, seed)
@@ -132,14 +151,6 @@ func seedWith(ctx context.Context, raw store.Tx, ring *Keyring, seed func(contex
 		return err
 	}
 	return raw.Put(countsKey, counts)
-}
-
-// typeFits refuses to open a store that another kind of seal closed.
-func (k *Keeper) typeFits(config *configRecord) error {
-	if config.Type != k.kind() {
-		return backend.Errorf(backend.Failed, "the store is sealed with seal type %s, and the server is configured for %s: migration between them is not supported", config.Type, k.kind())
-	}
-	return nil
 }
 
 // readSealed reads one of the seal's own records.

@@ -45,6 +45,8 @@ type candidateRecord struct {
 	// Sealed is the root key under the key of the new shares; with auto-unseal, what
 	// proves the recovery key.
 	Sealed []byte `cbor:"2,keyasint,omitempty"`
+	// Backup becomes the stored backup when the set comes into force.
+	Backup *backupRecord `cbor:"3,keyasint,omitempty"`
 }
 
 // Keeper keeps the keys of one store through its life: not initialised, sealed, unsealed.
@@ -53,6 +55,8 @@ type Keeper struct {
 	raw     store.Store
 	clock   clock.Clock
 	wrapper Wrapper // nil with Shamir
+	// old is the Wrapper that a store may be migrated from; nil when there is none.
+	old     Wrapper
 	log     *slog.Logger
 	unwatch func()
 
@@ -173,6 +177,8 @@ type Status struct {
 	Nonce    string
 	// Recovery says that the shares are recovery shares.
 	Recovery bool
+	// Migration says that the shares are to be given for a migration to another kind of seal.
+	Migration bool
 }
 
 // Status describes the seal. It answers in every state.
@@ -189,7 +195,8 @@ func (k *Keeper) status(config *configRecord) Status {
 	if config == nil {
 		return s
 	}
-	s.Initialized, s.Type = true, config.Type
+	s.Initialized, s.Type, s.Recovery = true, config.Type, config.Type != TypeShamir
+	s.Migration = s.Sealed && config.Type != k.kind()
 	s.Shares, s.Threshold = config.Set.Shares, config.Set.Threshold
 	if s.Sealed {
 		k.unsealing.describe(&s, config)
@@ -280,10 +287,16 @@ func (k *Keeper) lock() (counts []byte, then []func(), err error) {
 	// The counts are sealed before the keys go and written after: a store that hangs must
 	// not keep the keys in memory.
 	counts, err = sealedCounts(u.ring)
+	k.forget(u)
+	return counts, k.whenSealed, err
+}
+
+// forget drops the keys.
+// REQUIRES: change is held.
+func (k *Keeper) forget(u *Unlocked) {
 	k.open.Store(nil)
 	u.ring.forget()
 	clear(k.root)
 	clear(k.nextRoot)
 	k.root, k.nextRoot = nil, nil
-	return counts, k.whenSealed, err
 }

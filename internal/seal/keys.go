@@ -15,6 +15,7 @@ import (
 //	seal/keyring    the keyring, under the root key
 //	seal/recovery   auto-unseal only: proves that combined recovery shares are the right ones
 //	seal/candidate  new shares that a rekey gave out and that are not yet in force
+//	seal/backup     the shares in force, each encrypted for its holder with PGP
 //	seal/counts     encryptions made under each term, under the keyring
 var (
 	reservedPrefix = []byte("seal/")
@@ -24,6 +25,7 @@ var (
 	keyringKey   = []byte("seal/keyring")
 	recoveryKey  = []byte("seal/recovery")
 	candidateKey = []byte("seal/candidate")
+	backupKey    = []byte("seal/backup")
 	countsKey    = []byte("seal/counts")
 )
 

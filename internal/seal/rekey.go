@@ -8,13 +8,17 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/record"
+	"jeton/internal/seal/pgp"
 	"jeton/internal/store"
 )
 
-// RekeyRequest asks for new shares. Shares encrypted with PGP, and so backups of them, are not
-// offered yet.
+// RekeyRequest asks for new shares.
 type RekeyRequest struct {
 	Shares Config
+	// PGPKeys are their holders' public keys, in base64, one a share; none leaves the shares
+	// as they are. Backup keeps the shares, encrypted so, on the server too.
+	PGPKeys []string
+	Backup  bool
 	// RequireVerification keeps the old shares in force until the new ones were given back.
 	RequireVerification bool
 }
@@ -26,7 +30,10 @@ type RekeyStatus struct {
 	// Shares and Threshold are the new ones, 0 when nothing was started.
 	Shares, Threshold int
 	// Progress is the number of current shares given, Required how many it takes.
-	Progress, Required   int
+	Progress, Required int
+	// PGPFingerprints are those of the new shares' holders, nil without.
+	PGPFingerprints      []string
+	Backup               bool
 	VerificationRequired bool
 	// VerificationNonce is "" until the new shares wait to be verified.
 	VerificationNonce string
@@ -34,8 +41,11 @@ type RekeyStatus struct {
 
 // RekeyResult is what a complete rekey gives. The shares exist nowhere else.
 type RekeyResult struct {
-	Nonce                string
+	Nonce string
+	// Shares are as they are, or in their holders' envelopes when there are PGPFingerprints.
 	Shares               [][]byte
+	PGPFingerprints      []string
+	Backup               bool
 	VerificationRequired bool
 	VerificationNonce    string
 }
@@ -53,6 +63,7 @@ type VerifyStatus struct {
 // rekeyPlan is what an attempt to rekey is for and has come to.
 type rekeyPlan struct {
 	request RekeyRequest
+	holders []*pgp.Key
 	// made is nil until the current shares were given.
 	made *newShares
 	// verifyNonce names the verification; verified are the new shares given back.
@@ -64,6 +75,8 @@ type rekeyPlan struct {
 type newShares struct {
 	set shareSet
 	key []byte
+	// backup is nil where none is kept.
+	backup *backupRecord
 }
 
 func (p *rekeyPlan) drop() {
@@ -135,27 +148,48 @@ func rekeyStatus(config *configRecord, a *attempt[rekeyPlan]) RekeyStatus {
 	s.Started, s.Nonce = true, a.nonce
 	s.Progress, s.Required = progress, set.Threshold
 	s.Shares, s.Threshold = a.plan.request.Shares.Shares, a.plan.request.Shares.Threshold
+	s.PGPFingerprints, s.Backup = fingerprints(a.plan.holders), a.plan.request.Backup
 	s.VerificationRequired, s.VerificationNonce = a.plan.request.RequireVerification, a.plan.verifyNonce
 	return s
 }
 
 // Start opens an attempt.
 func (r *Rekey) Start(ctx context.Context, origin string, req RekeyRequest) (RekeyStatus, error) {
+	if r.keeper.Current() == nil {
+		return RekeyStatus{}, ErrSealed
+	}
+	// Before the lock is taken: keys take time to read, and strangers may send them.
+	holders, err := r.judge(req)
+	if err != nil {
+		return RekeyStatus{}, err
+	}
 	r.attempts.Lock()
 	defer r.attempts.Unlock()
 	config, err := r.attempts.begin(ctx)
 	if err != nil {
 		return RekeyStatus{}, err
 	}
-	if err := req.Shares.validate("invalid rekey seal configuration"); err != nil {
-		// The contract has a 500 here, text and all.
-		return RekeyStatus{}, backend.Errorf(backend.Failed, "%s", err.Error())
-	}
-	a, err := r.attempts.start(origin, rekeyPlan{request: req})
+	a, err := r.attempts.start(origin, rekeyPlan{request: req, holders: holders})
 	if err != nil {
 		return RekeyStatus{}, err
 	}
 	return rekeyStatus(config, a), nil
+}
+
+// judge returns the holders that req names.
+func (r *Rekey) judge(req RekeyRequest) ([]*pgp.Key, error) {
+	const prefix = "invalid rekey seal configuration"
+	switch {
+	case req.Backup && len(req.PGPKeys) == 0:
+		return nil, backend.Invalidf("cannot request a backup of the new keys without providing PGP keys for encryption")
+	case len(req.PGPKeys) > 0 && len(req.PGPKeys) != req.Shares.Shares:
+		return nil, backend.Invalidf("incorrect number of PGP keys for rekey")
+	}
+	if err := req.Shares.validate(prefix); err != nil {
+		// The contract has a 500 here, text and all.
+		return nil, backend.Errorf(backend.Failed, "%s", err.Error())
+	}
+	return r.keeper.holders(req.PGPKeys, prefix)
 }
 
 // Cancel ends the attempt that origin sees, if it may: decision 0003 says who may. With no
@@ -211,7 +245,13 @@ func (r *Rekey) complete(ctx context.Context, a *attempt[rekeyPlan]) (*RekeyResu
 	if made.set, parts, err = newShareSet(a.plan.request.Shares, made.key); err != nil {
 		return nil, err
 	}
-	result := &RekeyResult{Nonce: a.nonce, Shares: parts}
+	if parts, err = envelopes(parts, a.plan.holders, r.keeper.clock.Now()); err != nil {
+		return nil, err
+	}
+	result := &RekeyResult{Nonce: a.nonce, Shares: parts, PGPFingerprints: fingerprints(a.plan.holders), Backup: a.plan.request.Backup}
+	if result.Backup {
+		made.backup = newBackup(a.nonce, a.plan.holders, parts)
+	}
 	if a.plan.request.RequireVerification {
 		a.plan.made, a.plan.verifyNonce = &made, uuid.NewString()
 		a.expires = r.keeper.clock.Now().Add(verifyIdle)
@@ -280,7 +320,7 @@ func (k *Keeper) putCandidate(ctx context.Context, under *Unlocked, made newShar
 		return err
 	}
 	return k.durably(ctx, func(tx store.Tx) error {
-		return record.Put(tx, candidateKey, &candidateRecord{Set: made.set, Sealed: sealed})
+		return record.Put(tx, candidateKey, &candidateRecord{Set: made.set, Sealed: sealed, Backup: made.backup})
 	})
 }
 
@@ -300,7 +340,7 @@ func (k *Keeper) promoteUnder(ctx context.Context, under *Unlocked, made newShar
 	if k.open.Load() != under {
 		return ErrSealed
 	}
-	return k.promote(ctx, made.set, made.key)
+	return k.promote(ctx, made)
 }
 
 // verifying is the attempt whose new shares wait to be verified.

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,7 @@ func finish(t *testing.T, f *fixture, r *Rekey, nonce string, shares [][]byte) *
 func TestSys15Rekey(t *testing.T) {
 	for _, to := range []Config{{7, 4}, {1, 1}, {2, 2}} {
 		f, r, old := rekeyed(t)
-		if s, err := r.Status(f.ctx, here); err != nil || s != (RekeyStatus{Required: 3}) {
+		if s, err := r.Status(f.ctx, here); err != nil || !reflect.DeepEqual(s, RekeyStatus{Required: 3}) {
 			t.Fatalf("%+v %v", s, err)
 		}
 		nonce := start(t, f, r, to, false)

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"jeton/internal/backend"
+	"jeton/internal/seal/pgp"
 )
 
 // OTPLength is the length in bytes of the one-time password, and of the token that it hides
@@ -23,20 +24,26 @@ type RootStatus struct {
 	// Progress is the number of shares given, Required how many it takes.
 	Progress, Required int
 	Complete           bool
-	// EncodedToken is the new root token under the one-time password, once complete.
+	// EncodedToken is the new root token under the one-time password, or in base64 of its
+	// holder's envelope, once complete.
 	EncodedToken string
 	// OTP is the one-time password where the server made it: in the answer to Start alone.
 	OTP string
+	// PGPFingerprint is that of the key that takes the one-time password's place, "" without.
+	PGPFingerprint string
 }
 
-// RootGeneration makes a root token for a threshold of shares. Tokens encrypted with PGP are not
-// offered yet.
+// RootGeneration makes a root token for a threshold of shares.
 type RootGeneration struct {
 	attempts *attempts[rootPlan]
 	mint     func(context.Context) (string, error)
 }
 
-type rootPlan struct{ otp []byte }
+// rootPlan is how the token is to be hidden: by one of the two.
+type rootPlan struct {
+	otp    []byte
+	holder *pgp.Key
+}
 
 func (p *rootPlan) drop() { clear(p.otp) }
 
@@ -76,6 +83,9 @@ func rootStatus(config *configRecord, a *attempt[rootPlan]) RootStatus {
 	if a != nil {
 		set, progress := a.gathered.progress(config)
 		s.Nonce, s.Started, s.Progress, s.Required = a.nonce, true, progress, set.Threshold
+		if a.plan.holder != nil {
+			s.PGPFingerprint = a.plan.holder.Fingerprint()
+		}
 	}
 	return s
 }
@@ -103,6 +113,26 @@ func (g *RootGeneration) Start(ctx context.Context, origin, otp string) (RootSta
 	s := rootStatus(config, a)
 	s.OTP = drawn
 	return s, nil
+}
+
+// StartFor opens an attempt whose token only the holder of a PGP public key, in base64, can read.
+func (g *RootGeneration) StartFor(ctx context.Context, origin, key string) (RootStatus, error) {
+	// Before the lock is taken, as with a rekey.
+	holders, err := g.attempts.keeper.holders([]string{key}, "error parsing PGP key")
+	if err != nil {
+		return RootStatus{}, err
+	}
+	g.attempts.Lock()
+	defer g.attempts.Unlock()
+	config, err := g.begin(ctx)
+	if err != nil {
+		return RootStatus{}, err
+	}
+	a, err := g.attempts.start(origin, rootPlan{holder: holders[0]})
+	if err != nil {
+		return RootStatus{}, err
+	}
+	return rootStatus(config, a), nil
 }
 
 // newOTP draws a one-time password.
@@ -137,8 +167,8 @@ func (g *RootGeneration) Cancel(ctx context.Context, origin, nonce string) error
 }
 
 // Submit gives a share to the attempt of that nonce. With the one that completes the threshold
-// a root token is made and returned under the one-time password; the attempt is over then,
-// also when minting fails.
+// a root token is made and returned hidden; the attempt is over then, also when minting or hiding
+// fails. After an error the caller revokes what was minted.
 func (g *RootGeneration) Submit(ctx context.Context, origin, nonce string, share []byte) (RootStatus, error) {
 	g.attempts.Lock()
 	defer g.attempts.Unlock()
@@ -160,13 +190,24 @@ func (g *RootGeneration) Submit(ctx context.Context, origin, nonce string, share
 	if err != nil {
 		return RootStatus{}, err
 	}
-	if len(token) != len(a.plan.otp) {
-		return RootStatus{}, errors.New("seal: the root token has not the length of the one-time password")
-	}
 	s := rootStatus(config, a)
 	s.Complete, s.Progress = true, s.Required
-	s.EncodedToken = encodeToken(token, a.plan.otp)
+	if s.EncodedToken, err = g.hide(token, a.plan); err != nil {
+		return RootStatus{}, err
+	}
 	return s, nil
+}
+
+// hide encodes token as its plan says.
+func (g *RootGeneration) hide(token string, p rootPlan) (string, error) {
+	if p.holder != nil {
+		message, err := p.holder.Encrypt([]byte(token), g.attempts.keeper.clock.Now())
+		return base64.StdEncoding.EncodeToString(message), err
+	}
+	if len(token) != len(p.otp) {
+		return "", errors.New("seal: the root token has not the length of the one-time password")
+	}
+	return encodeToken(token, p.otp), nil
 }
 
 // encodeToken hides token under otp, which is as long.

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,17 @@ func (u *unsealing) reset() {
 // one, and it would have been the last, is the progress lost, as in Vault (contract: sys §3).
 // An open seal answers with its status.
 func (k *Keeper) SubmitShare(ctx context.Context, origin string, share []byte) (Status, *Unlocked, error) {
+	return k.submitShare(ctx, origin, share, false)
+}
+
+// MigrateShare is SubmitShare towards a migration: the share that completes a threshold moves the
+// store from its seal to the one that the server is configured for, and opens it. An error of the
+// last step leaves the store under one of the two, whole.
+func (k *Keeper) MigrateShare(ctx context.Context, origin string, share []byte) (Status, *Unlocked, error) {
+	return k.submitShare(ctx, origin, share, true)
+}
+
+func (k *Keeper) submitShare(ctx context.Context, origin string, share []byte, migrate bool) (Status, *Unlocked, error) {
 	k.change.Lock()
 	defer k.change.Unlock()
 	config, err := k.config(ctx)
@@ -64,7 +76,7 @@ func (k *Keeper) SubmitShare(ctx context.Context, origin string, share []byte) (
 	if k.open.Load() != nil {
 		return k.status(config), nil, nil
 	}
-	u, err := k.submit(ctx, config, origin, share)
+	u, err := k.submit(ctx, config, origin, share, migrate)
 	// settle may have changed the configuration; what it left is what the status shows.
 	if latest, err := k.config(ctx); err == nil && latest != nil {
 		config = latest
@@ -74,11 +86,16 @@ func (k *Keeper) SubmitShare(ctx context.Context, origin string, share []byte) (
 
 // submit is SubmitShare to a sealed keeper.
 // REQUIRES: change is held.
-func (k *Keeper) submit(ctx context.Context, config *configRecord, origin string, share []byte) (*Unlocked, error) {
-	if err := k.typeFits(config); err != nil {
+func (k *Keeper) submit(ctx context.Context, config *configRecord, origin string, share []byte, migrate bool) (*Unlocked, error) {
+	pending, err := k.migrating(config)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if k.wrapper != nil {
+	case pending && !migrate:
+		return nil, errMigrate
+	case !pending && migrate:
+		return nil, errNoMigration
+	case !pending && k.wrapper != nil:
 		return nil, backend.Invalidf("seal type %s unseals by itself; recovery keys do not unseal", k.kind())
 	}
 	if err := shareBounds(share); err != nil {
@@ -115,6 +132,9 @@ func (k *Keeper) openGathered(ctx context.Context, config *configRecord, candida
 		return nil, err
 	}
 	defer clear(key)
+	if config.Type != k.kind() {
+		return k.migrate(ctx, config, candidate, key)
+	}
 	root, err := k.openRoot(ctx, config, candidate, key)
 	if err != nil {
 		return nil, err
@@ -135,7 +155,7 @@ func (k *Keeper) openRoot(ctx context.Context, config *configRecord, candidate b
 	switch {
 	case candidate:
 		at, sealed = candidateKey, config.candidate.Sealed
-	case k.wrapper != nil:
+	case config.Type != TypeShamir:
 		at = recoveryKey
 	}
 	if !candidate {
@@ -161,7 +181,7 @@ func (k *Keeper) settle(ctx context.Context, config *configRecord, candidate boo
 	}
 	var err error
 	if candidate {
-		err = k.promote(ctx, config.candidate.Set, key)
+		err = k.promote(ctx, newShares{set: config.candidate.Set, key: key, backup: config.candidate.Backup})
 	} else {
 		err = k.durably(ctx, func(tx store.Tx) error { return tx.Delete(candidateKey) })
 	}
@@ -215,7 +235,7 @@ func (k *Keeper) UnsealAuto(ctx context.Context) (*Unlocked, error) {
 	if config == nil {
 		return nil, ErrNotInitialized
 	}
-	if err := k.typeFits(config); err != nil {
+	if err := k.pendingAuto(config); err != nil {
 		return nil, err
 	}
 	wrapped, err := k.readSealed(ctx, rootKeyKey)
@@ -235,6 +255,47 @@ func (k *Keeper) UnsealAuto(ctx context.Context) (*Unlocked, error) {
 		k.rewrap(ctx, root)
 	}
 	return u, nil
+}
+
+// Refresh wraps the root key anew where the Wrapper's key has been replaced since, and says whether
+// it did: before the old one is retired the store must have left it. The Wrapper is asked without
+// locks, as it may take long and sealing must not wait for it.
+func (k *Keeper) Refresh(ctx context.Context) (bool, error) {
+	if k.wrapper == nil || k.open.Load() == nil {
+		return false, nil
+	}
+	before, err := k.readSealed(ctx, rootKeyKey)
+	if err != nil {
+		return false, fmt.Errorf("seal: read the root key: %w", err)
+	}
+	root, stale, err := k.wrapper.Unwrap(ctx, rootKeyKey, before)
+	if err != nil {
+		return false, fmt.Errorf("seal: unwrap the root key: %w", err)
+	}
+	defer clear(root)
+	if !stale {
+		return false, nil
+	}
+	fresh, err := k.wrapRoot(ctx, root, nil)
+	if err != nil {
+		return false, err
+	}
+	k.change.Lock()
+	defer k.change.Unlock()
+	replaced := false
+	err = k.durably(ctx, func(tx store.Tx) error {
+		now, err := tx.Get(rootKeyKey)
+		if err != nil {
+			return err
+		}
+		// A rekey meanwhile has wrapped another root key, and with the newest key. The same
+		// bytes again are an earlier try of this.
+		if replaced = bytes.Equal(now, before) || bytes.Equal(now, fresh); !replaced {
+			return nil
+		}
+		return tx.Put(rootKeyKey, fresh)
+	})
+	return replaced && err == nil, err
 }
 
 // rewrap puts the root key under the Wrapper's newest key. Failing that the old wrapping stays

@@ -129,18 +129,16 @@ func (s *Server) putInit(ctx context.Context, r *http.Request) reply {
 	if err := s.bodyInto(r, &req); err != nil {
 		return s.errorReply(err)
 	}
-	if len(req.PGPKeys)+len(req.RecoveryPGPKeys) > 0 || req.RootTokenPGPKey != "" {
-		return s.errorReply(backend.Invalidf("PGP keys are not supported: this server does not encrypt shares for their holders yet"))
-	}
 	// Asked before: after Init nothing may fail any more, or the shares are lost.
 	status, err := s.node.Keeper().Status(ctx)
 	if err != nil {
 		return s.errorReply(err)
 	}
 	out, err := s.node.Init(ctx, seal.InitRequest{
-		Secret:   seal.Config{Shares: req.SecretShares, Threshold: req.SecretThreshold},
-		Recovery: seal.Config{Shares: req.RecoveryShares, Threshold: req.RecoveryThreshold},
-	})
+		Secret:    seal.Config{Shares: req.SecretShares, Threshold: req.SecretThreshold},
+		Recovery:  seal.Config{Shares: req.RecoveryShares, Threshold: req.RecoveryThreshold},
+		SecretPGP: req.PGPKeys, RecoveryPGP: req.RecoveryPGPKeys,
+	}, req.RootTokenPGPKey)
 	if errors.Is(err, seal.ErrOutcomeUnknown) {
 		return s.errorReply(errInitUnknown.Because(err))
 	}
@@ -186,6 +184,8 @@ type sealStatusReply struct {
 	ClusterID    string `json:"cluster_id,omitempty"`
 	RecoverySeal bool   `json:"recovery_seal"`
 	StorageType  string `json:"storage_type"`
+	// RecoveryType is there where the shares are recovery keys.
+	RecoveryType string `json:"recovery_seal_type,omitempty"`
 }
 
 func (s *Server) sealStatus(ctx context.Context, _ *http.Request) reply {
@@ -200,7 +200,10 @@ func (s *Server) describeSeal(status seal.Status) sealStatusReply {
 	out := sealStatusReply{
 		Type: status.Type, Initialized: status.Initialized, Sealed: s.node.Sealed(),
 		T: status.Threshold, N: status.Shares, Progress: status.Progress, Nonce: status.Nonce,
-		Version: shown(versionText(), s.listener.Exposure.RedactVersion), BuildDate: shown(buildDate(), s.listener.Exposure.RedactVersion), RecoverySeal: status.Recovery, StorageType: s.node.StorageType(),
+		Version: shown(versionText(), s.listener.Exposure.RedactVersion), BuildDate: shown(buildDate(), s.listener.Exposure.RedactVersion), Migration: status.Migration, RecoverySeal: status.Recovery, StorageType: s.node.StorageType(),
+	}
+	if status.Recovery {
+		out.RecoveryType = seal.TypeShamir
 	}
 	if house, leave := s.node.Enter(); house != nil {
 		defer leave()
@@ -233,15 +236,17 @@ func (s *Server) unseal(ctx context.Context, r *http.Request) reply {
 		return s.jsonReply(http.StatusOK, s.describeSeal(status))
 	case req.Key == "":
 		return s.errorReply(backend.Invalidf("'key' must be specified in request body as JSON, or 'reset' set to true"))
-	case req.Migrate:
-		return s.errorReply(backend.Errorf(backend.Failed, "can't perform a seal migration, no migration seal found"))
 	}
 	share, err := decodeShare(req.Key)
 	if err != nil {
 		return s.errorReply(err)
 	}
 	defer clear(share)
-	status, err := s.node.SubmitShare(ctx, origin, share)
+	give := s.node.SubmitShare
+	if req.Migrate {
+		give = s.node.MigrateShare
+	}
+	status, err := give(ctx, origin, share)
 	if err != nil {
 		return s.errorReply(err)
 	}

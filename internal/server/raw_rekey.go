@@ -62,7 +62,7 @@ type rekeyReply struct {
 
 func describeRekey(s seal.RekeyStatus) *rekeyReply {
 	return &rekeyReply{Nonce: s.Nonce, Started: s.Started, T: s.Threshold, N: s.Shares, Progress: s.Progress, Required: s.Required,
-		VerificationRequired: s.VerificationRequired, VerificationNonce: s.VerificationNonce}
+		PGPFingerprints: s.PGPFingerprints, Backup: s.Backup, VerificationRequired: s.VerificationRequired, VerificationNonce: s.VerificationNonce}
 }
 
 // rekeyedReply carries the new shares.
@@ -93,16 +93,9 @@ func (s *Server) startRekey(ctx context.Context, c *shareCall) (shareAnswer, err
 	if err := c.into(&req); err != nil {
 		return shareAnswer{}, err
 	}
-	switch {
-	case req.Backup && len(req.PGPKeys) == 0:
-		return shareAnswer{}, backend.Invalidf("cannot request a backup of the new keys without providing PGP keys for encryption")
-	case len(req.PGPKeys) > 0 && len(req.PGPKeys) != req.SecretShares:
-		return shareAnswer{}, backend.Invalidf("incorrect number of PGP keys for rekey")
-	case len(req.PGPKeys) > 0:
-		return shareAnswer{}, backend.Invalidf("PGP keys are not supported: this server does not encrypt shares for their holders yet")
-	}
 	status, err := s.node.Rekey().Start(ctx, c.origin, seal.RekeyRequest{
-		Shares: seal.Config{Shares: req.SecretShares, Threshold: req.SecretThreshold}, RequireVerification: req.RequireVerification,
+		Shares:  seal.Config{Shares: req.SecretShares, Threshold: req.SecretThreshold},
+		PGPKeys: req.PGPKeys, Backup: req.Backup, RequireVerification: req.RequireVerification,
 	})
 	return shareAnswer{body: describeRekey(status)}, err
 }
@@ -141,7 +134,8 @@ func (s *Server) updateRekey(ctx context.Context, c *shareCall) (shareAnswer, er
 		out.confirm = nil
 		out.withdraw = func(ctx context.Context) error { return rekey.Cancel(ctx, c.origin, done.Nonce) }
 	}
-	body := &rekeyedReply{Nonce: done.Nonce, Complete: true, VerificationRequired: done.VerificationRequired, VerificationNonce: done.VerificationNonce}
+	body := &rekeyedReply{Nonce: done.Nonce, Complete: true, PGPFingerprints: done.PGPFingerprints, Backup: done.Backup,
+		VerificationRequired: done.VerificationRequired, VerificationNonce: done.VerificationNonce}
 	for _, share := range done.Shares {
 		body.Keys = append(body.Keys, hex.EncodeToString(share))
 		body.KeysBase64 = append(body.KeysBase64, base64.StdEncoding.EncodeToString(share))

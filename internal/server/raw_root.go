@@ -49,7 +49,7 @@ type rootReply struct {
 
 func describeRoot(s seal.RootStatus) *rootReply {
 	return &rootReply{Nonce: s.Nonce, Started: s.Started, Progress: s.Progress, Required: s.Required, Complete: s.Complete,
-		EncodedToken: s.EncodedToken, EncodedRootToken: s.EncodedToken, OTP: s.OTP, OTPLength: seal.OTPLength}
+		EncodedToken: s.EncodedToken, EncodedRootToken: s.EncodedToken, PGPFingerprint: s.PGPFingerprint, OTP: s.OTP, OTPLength: seal.OTPLength}
 }
 
 func (s *Server) rootStatus(ctx context.Context, c *shareCall) (shareAnswer, error) {
@@ -65,10 +65,16 @@ func (s *Server) startRoot(ctx context.Context, c *shareCall) (shareAnswer, erro
 	if err := c.into(&req); err != nil {
 		return shareAnswer{}, err
 	}
-	if req.PGPKey != "" {
-		return shareAnswer{}, backend.Invalidf("PGP keys are not supported: give an otp, or none to have one made")
+	var status seal.RootStatus
+	var err error
+	switch {
+	case req.PGPKey == "":
+		status, err = s.node.Roots().Start(ctx, c.origin, req.OTP)
+	case req.OTP != "":
+		err = backend.Invalidf("give an otp or a pgp_key, not both")
+	default:
+		status, err = s.node.Roots().StartFor(ctx, c.origin, req.PGPKey)
 	}
-	status, err := s.node.Roots().Start(ctx, c.origin, req.OTP)
 	if err != nil {
 		return shareAnswer{}, err
 	}

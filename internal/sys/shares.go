@@ -2,6 +2,8 @@ package sys
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 
 	"jeton/internal/backend"
 	"jeton/internal/seal"
@@ -9,23 +11,47 @@ import (
 
 // shareRoutes are what of rekeying and root generation is not raw. Contract: sys §15, §16.
 func (s *System) shareRoutes() []backend.Route {
-	backup := backend.Route{Summary: "Backups of key shares that were encrypted for their holders; this server keeps none.", Inject: true,
-		Read: backend.Handle(s.readBackup), Delete: backend.Handle(s.deleteBackup)}
-	barrier, recovery := backup, backup
-	barrier.Pattern, recovery.Pattern = "rekey/backup", "rekey/recovery-key-backup"
+	backup := func(pattern string, recovery bool) backend.Route {
+		return backend.Route{Pattern: pattern, Summary: "The shares of the last rekey, as they were encrypted for their holders.", Inject: true,
+			Read: backend.Handle(s.readBackup(recovery)), Delete: backend.Handle(s.deleteBackup(recovery))}
+	}
 	return []backend.Route{
-		barrier, recovery,
+		backup("rekey/backup", false), backup("rekey/recovery-key-backup", true),
 		{Pattern: "decode-token", Summary: "Decode a generated root token with its one-time password.", Open: true, Write: backend.Handle(s.decodeToken)},
 	}
 }
 
-// readBackup: shares are backed up only where they are encrypted with PGP, which is not offered.
-func (s *System) readBackup(context.Context, *backend.Call, *backend.None) (*backend.None, error) {
-	return nil, backend.Invalidf("no backed-up keys found")
+type backupReply struct {
+	Nonce string `json:"nonce"`
+	// By the fingerprint of the holder's key, who may hold several shares.
+	Keys       map[string][]string `json:"keys"`
+	KeysBase64 map[string][]string `json:"keys_base64"`
 }
 
-func (s *System) deleteBackup(context.Context, *backend.Call, *backend.None) (*backend.None, error) {
-	return nil, nil
+func (s *System) readBackup(recovery bool) func(context.Context, *backend.Call, *backend.None) (*backupReply, error) {
+	return func(ctx context.Context, _ *backend.Call, _ *backend.None) (*backupReply, error) {
+		kept, err := s.Rekey.Backup(ctx, recovery)
+		if err != nil {
+			return nil, err
+		}
+		if kept == nil {
+			return nil, backend.Invalidf("no backed-up keys found")
+		}
+		reply := &backupReply{Nonce: kept.Nonce, Keys: map[string][]string{}, KeysBase64: map[string][]string{}}
+		for holder, messages := range kept.Envelopes {
+			for _, m := range messages {
+				reply.Keys[holder] = append(reply.Keys[holder], hex.EncodeToString(m))
+				reply.KeysBase64[holder] = append(reply.KeysBase64[holder], base64.StdEncoding.EncodeToString(m))
+			}
+		}
+		return reply, nil
+	}
+}
+
+func (s *System) deleteBackup(recovery bool) func(context.Context, *backend.Call, *backend.None) (*backend.None, error) {
+	return func(ctx context.Context, _ *backend.Call, _ *backend.None) (*backend.None, error) {
+		return nil, s.Rekey.DeleteBackup(ctx, recovery)
+	}
 }
 
 type decodeRequest struct {

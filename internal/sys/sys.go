@@ -18,6 +18,7 @@ import (
 	"jeton/internal/seal"
 	"jeton/internal/store"
 	"jeton/internal/token"
+	"jeton/internal/tool"
 	"jeton/internal/wrap"
 )
 
@@ -32,6 +33,7 @@ type Rooms struct {
 	Wrap     *wrap.Store
 	Quotas   *quota.Store
 	Keeper   *seal.Keeper
+	Rekey    *seal.Rekey
 	Clock    clock.Clock
 	// Edge is what the HTTP edge obeys, Area where sys keeps what is its own.
 	Edge *edge.Settings
@@ -58,7 +60,7 @@ func (s *System) Routes() []backend.Route {
 	return slices.Concat(
 		s.mountRoutes(), s.authRoutes(), s.remountRoutes(), s.policyRoutes(), s.capabilityRoutes(),
 		s.auditRoutes(), s.wrappingRoutes(), s.leaseRoutes(), s.keyRoutes(), s.shareRoutes(), s.uiRoutes(),
-		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(), s.toolRoutes(), s.passwordRoutes(), s.historyRoutes(),
+		s.quotaRoutes(), s.browserRoutes(), s.processRoutes(), tool.Routes("tools/"), s.passwordRoutes(), s.historyRoutes(),
 		s.pluginRoutes(), s.hardwareRoutes(), s.counterRoutes(), s.consoleRoutes(), s.lockedUserRoutes(), s.specRoutes(),
 		s.measureRoutes(), s.profileRoutes(), s.rawRoutes(),
 		// What is absent comes last: a route above may be a part of it.

@@ -24,6 +24,7 @@ import (
 	"jeton/internal/config"
 	"jeton/internal/mount"
 	"jeton/internal/node"
+	"jeton/internal/seal"
 	"jeton/internal/server"
 	"jeton/internal/store"
 	"jeton/internal/store/embedded"
@@ -49,6 +50,8 @@ type house struct {
 	audit   *recorder
 	unseal  []byte
 	root    string
+	// wrapper is a seal that opens by itself; nil is Shamir.
+	wrapper seal.Wrapper
 	// kinds are backends that only tests mount.
 	kinds []mount.Kind
 }
@@ -134,7 +137,13 @@ func open(t *testing.T) *house {
 // sealed starts a server over raw that knows no keys.
 func sealed(t *testing.T, raw store.Store) *house {
 	t.Helper()
-	h := &house{t: t, wall: &wall{}, store: raw, log: &lockedBuffer{}, audit: &recorder{}}
+	return sealedBy(t, raw, nil)
+}
+
+// sealedBy is sealed with a seal that opens by itself.
+func sealedBy(t *testing.T, raw store.Store, w seal.Wrapper) *house {
+	t.Helper()
+	h := &house{t: t, wall: &wall{}, store: raw, wrapper: w, log: &lockedBuffer{}, audit: &recorder{}}
 	h.wall.nanos.Store(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC).UnixNano())
 	h.start(raw)
 	return h
@@ -144,7 +153,7 @@ func sealed(t *testing.T, raw store.Store) *house {
 func (h *house) start(raw store.Store) {
 	h.t.Helper()
 	log := slog.New(slog.NewTextHandler(h.log, nil))
-	h.node = node.New(raw, nil, clock.NewSteady(h.wall.now, time.Time{}), node.Settings{
+	h.node = node.New(raw, h.wrapper, clock.NewSteady(h.wall.now, time.Time{}), node.Settings{
 		Limits:      mount.Limits{DefaultTTL: systemTTL, MaxTTL: systemTTL},
 		ClusterName: "contract",
 		StorageType: "inmem",

@@ -142,8 +142,8 @@ func TestSystemStatus(t *testing.T) {
 			h.do("GET", "sys/replication/status", "", nil).is(200).has(m{"dr": m{"mode": "disabled"}, "performance": m{"mode": "disabled"}}, "data")
 		}},
 		{"sys §20 plugins/catalog", func(t *testing.T, h *house) {
-			a := h.do("GET", "sys/plugins/catalog", h.root, nil).is(200).has([]string{"approle", "userpass"}, "data", "auth").has([]string{"kv"}, "data", "secret").has([]string{}, "data", "database")
-			if list, ok := a.at("data", "detailed").([]any); !ok || len(list) != 3 {
+			a := h.do("GET", "sys/plugins/catalog", h.root, nil).is(200).has([]string{"approle", "userpass"}, "data", "auth").has([]string{"kv", "transit"}, "data", "secret").has([]string{}, "data", "database")
+			if list, ok := a.at("data", "detailed").([]any); !ok || len(list) != 4 {
 				t.Fatalf("detailed %v", a.at("data", "detailed"))
 			}
 			h.do("LIST", "sys/plugins/catalog/auth", h.root, nil).has([]string{"approle", "userpass"}, "data", "keys")

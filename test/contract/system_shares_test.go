@@ -24,7 +24,7 @@ func shares(t *testing.T) (*house, []string) {
 		t.Fatal(err)
 	}
 	h := sealed(t, raw)
-	made, err := h.node.Init(context.Background(), seal.InitRequest{Secret: seal.Config{Shares: 5, Threshold: 3}})
+	made, err := h.node.Init(context.Background(), seal.InitRequest{Secret: seal.Config{Shares: 5, Threshold: 3}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,8 +96,8 @@ func TestSystemGenerateRoot(t *testing.T) {
 			}
 			h.do("GET", rootAttempt, "", nil).is(200).has("", "otp").has(made.text("nonce"), "nonce")
 		}},
-		{"sys §16 PGP keys are refused in words", func(t *testing.T, h *house, _ []string) {
-			h.do("PUT", rootAttempt, "", m{"pgp_key": "abc"}).failsLike(400, "PGP keys are not supported")
+		{"sys §16 a PGP key that is none is refused in words", func(t *testing.T, h *house, _ []string) {
+			h.do("PUT", rootAttempt, "", m{"pgp_key": "abc"}).failsLike(400, "error parsing PGP key: ")
 		}},
 		{"sys §16 three shares make a root token", func(t *testing.T, h *house, keys []string) {
 			nonce := h.do("PUT", rootAttempt, "", m{"otp": otp}).is(200).text("nonce")
@@ -166,7 +166,7 @@ func TestSystemGenerateRootWithoutKeys(t *testing.T) {
 	}
 	h := sealed(t, raw)
 	h.do("GET", rootAttempt, "", nil).fails(400, "server is not yet initialized")
-	if _, err := h.node.Init(context.Background(), seal.InitRequest{Secret: seal.Config{Shares: 1, Threshold: 1}}); err != nil {
+	if _, err := h.node.Init(context.Background(), seal.InitRequest{Secret: seal.Config{Shares: 1, Threshold: 1}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	h.do("GET", rootAttempt, "", nil).fails(503, "Vault is sealed")
@@ -276,7 +276,7 @@ func TestSystemRekey(t *testing.T) {
 		{"sys §15 errors of init", func(t *testing.T, h *house, _ []string) {
 			h.do("PUT", init, "", m{"secret_shares": 3, "secret_threshold": 2, "backup": true}).fails(400, "cannot request a backup of the new keys without providing PGP keys for encryption")
 			h.do("PUT", init, "", m{"secret_shares": 3, "secret_threshold": 2, "pgp_keys": []string{"a"}}).fails(400, "incorrect number of PGP keys for rekey")
-			h.do("PUT", init, "", m{"secret_shares": 1, "secret_threshold": 1, "pgp_keys": []string{"a"}}).failsLike(400, "PGP keys are not supported")
+			h.do("PUT", init, "", m{"secret_shares": 1, "secret_threshold": 1, "pgp_keys": []string{"a"}}).failsLike(400, "error decoding given PGP key")
 			h.do("PUT", init, "", m{"secret_shares": 5, "secret_threshold": 1}).fails(500, "invalid rekey seal configuration: threshold must be greater than one for multiple shares")
 			h.do("PUT", init, "", "{").failsLike(400, "error parsing JSON")
 		}},

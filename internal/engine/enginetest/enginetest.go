@@ -84,6 +84,13 @@ func OpenOver(t testing.TB, s store.Store, now *clock.Manual, factory backend.Fa
 	return m
 }
 
+// For is the same mount in the hands of another test: a fuzz target makes one for all its inputs.
+func (m *Mount) For(t testing.TB) *Mount {
+	other := *m
+	other.t = t
+	return &other
+}
+
 // Answer is what a client sees of a call.
 type Answer struct {
 	Status int

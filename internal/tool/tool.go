@@ -1,4 +1,6 @@
-package sys
+// Package tool owns two small services that sys/tools and the transit engine both offer: random
+// bytes and hashes. Contract: sys §20, secrets §5.
+package tool
 
 import (
 	"context"
@@ -18,13 +20,14 @@ import (
 // maxRandom is one more than the bytes that one call may ask for. Contract: sys §20.
 const maxRandom = 131072
 
-func (s *System) toolRoutes() []backend.Route {
+// Routes are the paths of both, below prefix.
+func Routes(prefix string) []backend.Route {
 	return []backend.Route{
-		{Pattern: "tools/random", Summary: "Random bytes.", Write: backend.Handle(s.random)},
-		{Pattern: "tools/random/{source}", Summary: "Random bytes.", Write: backend.Handle(s.random)},
-		{Pattern: "tools/random/{source}/{urlbytes}", Summary: "Random bytes.", Write: backend.Handle(s.random)},
-		{Pattern: "tools/hash", Summary: "The hash of an input.", Write: backend.Handle(s.hash)},
-		{Pattern: "tools/hash/{urlalgorithm}", Summary: "The hash of an input.", Write: backend.Handle(s.hash)},
+		{Pattern: prefix + "random", Summary: "Random bytes.", Write: backend.Handle(random)},
+		{Pattern: prefix + "random/{source}", Summary: "Random bytes.", Write: backend.Handle(random)},
+		{Pattern: prefix + "random/{source}/{urlbytes}", Summary: "Random bytes.", Write: backend.Handle(random)},
+		{Pattern: prefix + "hash", Summary: "The hash of an input.", Write: backend.Handle(sum)},
+		{Pattern: prefix + "hash/{urlalgorithm}", Summary: "The hash of an input.", Write: backend.Handle(sum)},
 	}
 }
 
@@ -39,7 +42,7 @@ type randomReply struct {
 	Bytes string `json:"random_bytes"`
 }
 
-func (s *System) random(_ context.Context, c *backend.Call, req *randomRequest) (*randomReply, error) {
+func random(_ context.Context, c *backend.Call, req *randomRequest) (*randomReply, error) {
 	sources := []string{"platform", "seal", "all"}
 	count := req.URLBytes
 	if captured := c.Capture("source"); captured != "" && count == "" && !slices.Contains(sources, captured) {
@@ -73,18 +76,18 @@ func (s *System) random(_ context.Context, c *backend.Call, req *randomRequest) 
 	return &randomReply{base64.StdEncoding.EncodeToString(b)}, nil
 }
 
-type toolHashRequest struct {
+type hashRequest struct {
 	Input        string `json:"input" doc:"The input in base64."`
 	Algorithm    string `json:"algorithm" default:"sha2-256" doc:"sha2- or sha3- with 224, 256, 384 or 512."`
 	URLAlgorithm string `json:"urlalgorithm" doc:"The algorithm; beats the other."`
 	Format       string `json:"format" default:"hex" doc:"hex or base64."`
 }
 
-type toolHashReply struct {
+type hashReply struct {
 	Sum string `json:"sum"`
 }
 
-func (s *System) hash(_ context.Context, _ *backend.Call, req *toolHashRequest) (*toolHashReply, error) {
+func sum(_ context.Context, _ *backend.Call, req *hashRequest) (*hashReply, error) {
 	input, err := base64.StdEncoding.DecodeString(req.Input)
 	if err != nil {
 		return nil, backend.Invalidf("unable to decode input as base64: it is malformed")
@@ -95,19 +98,20 @@ func (s *System) hash(_ context.Context, _ *backend.Call, req *toolHashRequest) 
 	if req.Format != "hex" && req.Format != "base64" {
 		return nil, backend.Invalidf(`unsupported encoding format %s; must be "hex" or "base64"`, req.Format)
 	}
-	h := hashOf(req.Algorithm)
+	h := Hash(req.Algorithm)
 	if h == nil {
 		return nil, backend.Invalidf("unsupported algorithm %s", req.Algorithm)
 	}
 	_, _ = h.Write(input)
 	sum := h.Sum(nil)
 	if req.Format == "base64" {
-		return &toolHashReply{base64.StdEncoding.EncodeToString(sum)}, nil
+		return &hashReply{base64.StdEncoding.EncodeToString(sum)}, nil
 	}
-	return &toolHashReply{hex.EncodeToString(sum)}, nil
+	return &hashReply{hex.EncodeToString(sum)}, nil
 }
 
-func hashOf(algorithm string) hash.Hash {
+// Hash is a new hash of that name, sha2- or sha3- with 224, 256, 384 or 512; nil for any other.
+func Hash(algorithm string) hash.Hash {
 	switch algorithm {
 	case "sha2-224":
 		return sha256.New224()
