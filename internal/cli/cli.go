@@ -119,6 +119,7 @@ func commandTable(env Env) []command {
 		aboutCommands(),
 		monitorCommands(),
 		debugCommands(),
+		importCommands(),
 		absentCommands(),
 	}
 	var table []command

@@ -171,7 +171,7 @@ func (f *flagSet) help() string {
 		}
 	}
 	var b strings.Builder
-	for _, section := range []string{sectionHTTP, sectionOutput, sectionDev, ""} {
+	for _, section := range []string{sectionHTTP, sectionOutput, sectionDev, sectionSource, ""} {
 		specs := bySection[section]
 		if len(specs) == 0 {
 			continue
