@@ -53,6 +53,7 @@ type importFlags struct {
 }
 
 func (p *importFlags) register(f *flagSet) {
+	f.absent = map[string]string{"source-token": "everybody on the machine can read an argument. Set JETON_SOURCE_TOKEN, or name a file with -source-token-file"}
 	p.source.registerAs(f, "source-", "SOURCE_", sectionSource)
 	f.str(&p.tokenFile, flagSpec{name: "source-token-file", env: "SOURCE_TOKEN_FILE", section: sectionSource, usage: `File with the source's token; "-" is standard input.`, predict: complete.PredictFiles("*")})
 	f.str(&p.namespace, flagSpec{name: "source-namespace", env: "SOURCE_NAMESPACE", section: sectionSource, usage: "Namespace of the source to read."})

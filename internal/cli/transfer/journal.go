@@ -18,18 +18,20 @@ type journal struct {
 	path string
 
 	mu   sync.Mutex // guards done and file
-	done map[string]bool
+	done map[string][]Row
 	file *os.File // nil in a dry run
 }
 
 type journalEntry struct {
 	Servers string `json:"servers,omitempty"`
 	Done    string `json:"done,omitempty"`
+	// Rows are what the report says about it: the report of the run that ends must have them too.
+	Rows []Row `json:"rows,omitempty"`
 }
 
 // openJournal reads the file at path, if there is one, and goes on with it.
 func openJournal(path, servers string, dry bool) (*journal, error) {
-	j := &journal{path: path, done: make(map[string]bool)}
+	j := &journal{path: path, done: make(map[string][]Row)}
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("state file: %w", err)
@@ -74,28 +76,29 @@ func (j *journal) load(text []byte, servers string) error {
 			return fmt.Errorf("%s is the state of an import between other servers: remove it, or name another file with -state", j.path)
 		}
 		if e.Done != "" {
-			j.done[e.Done] = true
+			j.done[e.Done] = e.Rows
 		}
 	}
 	return lines.Err()
 }
 
-// has tells whether an earlier run did this.
-func (j *journal) has(name string) bool {
+// has tells whether an earlier run did this, and what it had to report.
+func (j *journal) has(name string) (rows []Row, done bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.done[name]
+	rows, done = j.done[name]
+	return rows, done
 }
 
 // add remembers that it is done.
-func (j *journal) add(name string) error {
+func (j *journal) add(name string, rows []Row) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.file == nil || j.done[name] {
+	if _, known := j.done[name]; known || j.file == nil {
 		return nil
 	}
-	j.done[name] = true
-	return j.append(journalEntry{Done: name})
+	j.done[name] = rows
+	return j.append(journalEntry{Done: name, Rows: rows})
 }
 
 func (j *journal) append(e journalEntry) error {

@@ -51,6 +51,13 @@ func (r *run) secrets(ctx context.Context) error {
 type secret struct {
 	mount kvMount
 	key   string
+	// rows are what the report will say about it once it is moved.
+	rows *[]Row
+}
+
+// without notes what is lost of a secret that is moved.
+func (s secret) without(kind, name, why, next string) {
+	*s.rows = append(*s.rows, Row{Reason: Unreadable, Kind: kind, Name: name, Why: why, Next: next})
 }
 
 func (s secret) name() string { return s.mount.path + s.key }
@@ -108,7 +115,7 @@ func (r *run) walk(ctx context.Context, m kvMount, seen *progress, found chan<- 
 			}
 			seen.found()
 			select {
-			case found <- secret{m, folder + name}:
+			case found <- secret{mount: m, key: folder + name}:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
@@ -127,7 +134,8 @@ const attempts = 3
 func (r *run) secret(ctx context.Context, s secret) error {
 	const kind = "secret"
 	t := r.report.tally(kind)
-	if r.journal.has(s.name()) {
+	if rows, done := r.journal.has(s.name()); done {
+		r.report.add(rows...)
 		t.earlier()
 		return nil
 	}
@@ -142,6 +150,7 @@ func (r *run) secret(ctx context.Context, s secret) error {
 	var came outcome
 	err := errChanged
 	for try := 0; try < attempts && errors.Is(err, errChanged); try++ {
+		s.rows = new([]Row)
 		came, err = move(ctx, s)
 	}
 	var refusal *refusal
@@ -162,7 +171,8 @@ func (r *run) secret(ctx context.Context, s secret) error {
 	case leftAlone:
 		return nil // it is in the report, and looked at again by the next run
 	}
-	return r.journal.add(s.name())
+	r.report.add(*s.rows...)
+	return r.journal.add(s.name(), *s.rows)
 }
 
 // outcome is what became of a secret.

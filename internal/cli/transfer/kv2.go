@@ -22,8 +22,8 @@ func filler() map[string]any {
 	return map[string]any{fillerKey: "this version was deleted or gone before it was imported, and its data could not be read"}
 }
 
-// maxFillers is how many versions before the oldest are filled in. A secret with more old numbers
-// begins again at 1 and is reported.
+// maxFillers is how many versions before the oldest are filled in. Of a secret with more only the newest
+// version is moved, under another number.
 const maxFillers = 1000
 
 // settings of a secret, and of an engine, besides the versions.
@@ -119,19 +119,20 @@ func (r *run) secretV2(ctx context.Context, s secret) (outcome, error) {
 		return leftAlone, r.dst.refuses(err)
 	}
 	if want.oldest > maxFillers && want.current > 0 {
-		return r.newestOnly(ctx, s, want, have)
+		return r.newest(ctx, s, want, have)
 	}
-	switch fits, err := r.fits(ctx, s, want, have); {
+	fits, err := r.fits(ctx, s, want, have)
+	switch {
 	case err != nil:
 		return leftAlone, err
-	case !fits && r.opts.Overwrite:
-		return r.onTop(ctx, s, want, have)
 	case !fits:
-		r.report.left(Conflict, "secret", s.name(), "the destination has a different one", "compare them; -overwrite writes the source's newest version on top")
-		return leftAlone, nil
+		return r.newest(ctx, s, want, have)
 	case have.current > want.current:
-		r.report.left(Conflict, "secret", s.name(), "the destination has newer versions", "it was written to since: they were kept")
-		return leftAlone, nil
+		if !r.opts.Overwrite {
+			r.report.left(Conflict, "secret", s.name(), "the destination has newer versions", "they were kept; -overwrite writes the source's newest version on top")
+			return leftAlone, nil
+		}
+		return r.newest(ctx, s, want, have)
 	}
 	for n := have.current + 1; n <= want.current; n++ {
 		if err := r.version(ctx, s, n); err != nil {
@@ -223,7 +224,7 @@ func (r *run) marks(ctx context.Context, s secret, want *history) (bool, error) 
 			if data != nil || !known {
 				continue
 			}
-			r.report.left(Unreadable, "version of a secret", s.name()+" version "+strconv.Itoa(n),
+			s.without("version of a secret", s.name()+" version "+strconv.Itoa(n),
 				"it is deleted, and the data of a deleted version cannot be read; here it is deleted too, and has none",
 				"where the data matters, keep it elsewhere before the source goes")
 			if !now.deleted {
@@ -245,51 +246,39 @@ func (r *run) marks(ctx context.Context, s secret, want *history) (bool, error) 
 	return len(deleted)+len(destroyed) > 0, nil
 }
 
-// newestOnly moves a secret whose numbers are too high to be filled up to.
-func (r *run) newestOnly(ctx context.Context, s secret, want, have *history) (outcome, error) {
-	data, _, err := r.src.readVersion(ctx, s.at("data"), want.current)
+// sameNewest tells whether both have the same newest version, under whatever number. It is nothing when
+// the source's is deleted.
+func (r *run) sameNewest(ctx context.Context, s secret, want, have *history) (data map[string]any, same bool, err error) {
+	if data, _, err = r.src.readVersion(ctx, s.at("data"), want.current); err != nil {
+		return nil, false, r.src.refuses(err)
+	}
+	if data == nil || have.current == 0 {
+		return data, false, nil
+	}
+	ours, _, err := r.dst.readVersion(ctx, s.at("data"), have.current)
 	if err != nil {
-		return leftAlone, r.src.refuses(err)
+		return nil, false, r.dst.refuses(err)
 	}
-	if data == nil {
-		r.report.left(Unreadable, "secret", s.name(), "its newest version is deleted, and its data cannot be read", "")
-		return leftAlone, nil
-	}
-	const why = "its old version numbers are too many to be filled in; only the newest version was moved, and its number is another"
-	if have.current > 0 {
-		ours, _, err := r.dst.readVersion(ctx, s.at("data"), have.current)
-		switch {
-		case err != nil:
-			return leftAlone, r.dst.refuses(err)
-		case ours != nil && identical(ours, data):
-			r.report.left(Unreadable, "version numbers", s.name(), why, "")
-			return equal, nil
-		case !r.opts.Overwrite:
-			r.report.left(Conflict, "secret", s.name(), "the destination has a different one", "compare them; -overwrite writes the source's newest version on top")
-			return leftAlone, nil
-		}
-	}
-	if err := r.put(ctx, s, data, have.current); err != nil {
-		return leftAlone, err
-	}
-	r.report.left(Unreadable, "version numbers", s.name(), why, "")
-	return wrote, nil
+	return data, ours != nil && identical(ours, data), nil
 }
 
-// onTop writes the source's newest version as a new one: what the destination has stays readable.
-func (r *run) onTop(ctx context.Context, s secret, want, have *history) (outcome, error) {
-	data, _, err := r.src.readVersion(ctx, s.at("data"), want.current)
-	if err != nil {
-		return leftAlone, r.src.refuses(err)
-	}
-	if data == nil {
-		r.report.left(Unreadable, "secret", s.name(), "its newest version is deleted at the source; the destination's was kept", "")
+// newest moves the newest version alone, on top of what the destination has: that stays readable. It
+// is for secrets whose histories do not fit together.
+func (r *run) newest(ctx context.Context, s secret, want, have *history) (outcome, error) {
+	data, same, err := r.sameNewest(ctx, s, want, have)
+	switch {
+	case err != nil:
+		return leftAlone, err
+	case same:
+		s.without("version numbers", s.name(), "both have the same newest version, under different numbers or with different ones before it", "")
+		return equal, nil
+	case have.current > 0 && !r.opts.Overwrite:
+		r.report.left(Conflict, "secret", s.name(), "the destination has a different one", "compare them; -overwrite writes the source's newest version on top")
+		return leftAlone, nil
+	case data == nil:
+		r.report.left(Unreadable, "secret", s.name(), "its newest version is deleted at the source, and nothing was written", "")
 		return leftAlone, nil
 	}
-	if ours, _, err := r.dst.readVersion(ctx, s.at("data"), have.current); err != nil {
-		return leftAlone, r.dst.refuses(err)
-	} else if ours != nil && identical(ours, data) {
-		return equal, nil
-	}
+	s.without("version numbers", s.name(), "only the newest version was moved, and its number is another", "")
 	return wrote, r.put(ctx, s, data, have.current)
 }

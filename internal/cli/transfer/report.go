@@ -69,9 +69,13 @@ func (r *Report) Complete() bool {
 }
 
 func (r *Report) left(reason Reason, kind, name, why, next string) {
+	r.add(Row{Reason: reason, Kind: kind, Name: name, Why: why, Next: next})
+}
+
+func (r *Report) add(rows ...Row) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.Rows = append(r.Rows, Row{Reason: reason, Kind: kind, Name: name, Why: why, Next: next})
+	r.Rows = append(r.Rows, rows...)
 }
 
 func (r *Report) warned(kind, name string, warnings []string) {

@@ -102,14 +102,14 @@ func (r *run) user(ctx context.Context, kind, at, shown string) error {
 	if have == nil {
 		want["password"] = rand.Text() + rand.Text()
 		// Before the write: a run that dies behind it must still report the password.
-		if err := r.journal.add("user " + at); err != nil {
+		if err := r.journal.add("user "+at, nil); err != nil {
 			return err
 		}
 	}
 	if err := r.object(ctx, kind, shown, at, have, want); err != nil {
 		return err
 	}
-	if have == nil || r.journal.has("user "+at) {
+	if _, ours := r.journal.has("user " + at); have == nil || ours {
 		r.report.left(Unreadable, "password", shown, "its hash cannot be read; until a new one is set nobody can log in with this name",
 			fmt.Sprintf("jeton write %s/password password=-", at))
 	}
