@@ -75,12 +75,14 @@ func (r *run) identity(ctx context.Context, k identified, id string, fields []st
 	}
 	want["name"] = name
 	made, _, err := r.dst.write(ctx, k.write, want)
+	if err == nil && made == nil && !r.opts.DryRun {
+		// It was there: an update, or a request whose answer was lost and that was sent again.
+		made, _, err = r.dst.ask(ctx, k.lookup, map[string]any{"name": name})
+	}
 	if err != nil {
 		return nil, r.refused(ctx, k.kind, name, r.dst, err)
 	}
-	if r.ids[id] = text(made, "id"); have != nil {
-		r.ids[id] = text(have, "id")
-	}
+	r.ids[id] = text(made, "id")
 	t.moved()
 	return read, nil
 }

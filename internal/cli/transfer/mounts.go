@@ -155,17 +155,23 @@ func (r *run) mount(ctx context.Context, c class, at string, want, have map[stri
 		if local, _ := want["local"].(bool); local {
 			body["local"] = true
 		}
-		if _, _, err := r.dst.write(ctx, c.table+"/"+at, body); err != nil {
-			return nil, false, r.refused(ctx, c.kind, at, r.dst, err)
-		}
-		t.moved()
-		if r.opts.DryRun {
+		_, _, refusal := r.dst.write(ctx, c.table+"/"+at, body)
+		switch {
+		case refusal != nil && away(refusal):
+			return nil, false, r.refused(ctx, c.kind, at, r.dst, refusal)
+		case r.opts.DryRun:
+			t.moved()
 			return map[string]any{}, true, nil
 		}
 		now, err := r.dst.read(ctx, c.table)
 		if err != nil {
 			return nil, false, r.refused(ctx, c.kind, at, r.dst, err)
 		}
+		// A request whose answer was lost is sent again, and then refused because the mount is there.
+		if refusal != nil && object(now, at) == nil {
+			return nil, false, r.refused(ctx, c.kind, at, r.dst, refusal)
+		}
+		t.moved()
 		have = object(now, at)
 		return have, true, r.tuneMount(ctx, c, at, want, have, nil)
 	}
