@@ -60,6 +60,9 @@ func Run(args []string, env Env) int {
 	if len(args) == 1 && isVersionFlag(args[0]) {
 		args = []string{"version"}
 	}
+	if install, asked := completionFlag(args); asked {
+		return setUpCompletion(name, install, env)
+	}
 	table := commandTable(env)
 	frame := &hcli.CLI{
 		Name:                       name,
@@ -71,6 +74,7 @@ func Run(args []string, env Env) int {
 		Autocomplete:               true,
 		AutocompleteNoDefaultFlags: false,
 		AutocompleteGlobalFlags:    complete.Flags{},
+		HiddenCommands:             hiddenNames(table),
 	}
 	if sub := frame.Subcommand(); sub != "" && !frame.IsHelp() {
 		if _, known := frame.Commands[sub]; !known {
@@ -113,6 +117,10 @@ func commandTable(env Env) []command {
 		pluginCommands(),
 		statusCommands(),
 		aboutCommands(),
+		monitorCommands(),
+		debugCommands(),
+		importCommands(),
+		absentCommands(),
 	}
 	var table []command
 	for _, g := range groups {
@@ -134,11 +142,21 @@ func factories(table []command, name string, env Env) map[string]hcli.CommandFac
 	return m
 }
 
+func hiddenNames(table []command) []string {
+	var names []string
+	for _, c := range table {
+		if c.hidden {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
 // namesBelow returns the names one level below prefix.
 func namesBelow(table []command, prefix string) []string {
 	var names []string
 	for _, c := range table {
-		if rest, ok := strings.CutPrefix(c.name, prefix); ok && !strings.Contains(rest, " ") {
+		if rest, ok := strings.CutPrefix(c.name, prefix); ok && !c.hidden && !strings.Contains(rest, " ") {
 			names = append(names, rest)
 		}
 	}

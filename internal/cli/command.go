@@ -55,6 +55,10 @@ type command struct {
 	help     string // what it does, and examples; says "jeton" for the program
 	arity    arity
 	surface  surface
+	// hidden keeps the command out of help; absent says what to use instead of
+	// a command that only Vault has.
+	hidden bool
+	absent string
 	// predict or suggest complete the arguments; suggest asks the server.
 	predict complete.Predictor
 	suggest suggestFunc
@@ -90,6 +94,9 @@ func (i *invocation) assemble() (*flagSet, *session, runFunc) {
 // Run implements the frame's Command.
 func (i *invocation) Run(args []string) int {
 	f, s, run := i.assemble()
+	if i.row.absent != "" {
+		return s.finish(i.refuseAbsent())
+	}
 	if run == nil {
 		if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 			fmt.Fprintf(i.env.Stderr, "Unknown command \"%s %s\"%s\n\n", i.row.name, unsecret(args[0]), didYouMean(args[0], i.children))
@@ -109,7 +116,7 @@ func (i *invocation) execute(f *flagSet, s *session, run runFunc, args []string)
 	}
 	if len(loose) > 0 && s.out.table() {
 		s.con.warn("Command flags must be provided before positional arguments. "+
-			"The following arguments will not be parsed as flags: [%s]", strings.Join(loose, ","))
+			"The following arguments will not be parsed as flags: [%s]%s", strings.Join(loose, ","), f.fix(loose[0]))
 	}
 	if err := i.row.arity.check(len(rest)); err != nil {
 		return err
@@ -127,6 +134,7 @@ func (i *invocation) Help() string {
 	var b strings.Builder
 	usage := i.row.args
 	switch {
+	case i.row.absent != "":
 	case i.row.build == nil:
 		usage = "<subcommand> [options] [args]"
 	case usage == "":

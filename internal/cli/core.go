@@ -104,7 +104,7 @@ func runRead(s *session, args []string) error {
 		return s.remote("reading "+path, err)
 	}
 	if sec == nil {
-		return nothing("No value found at %s", path)
+		return nothing("No value found at %s%s", path, s.namespaceAdvice())
 	}
 	return s.secret(sec)
 }
@@ -182,10 +182,16 @@ func (s *session) written(doing, path string, sec *api.Secret, err error) error 
 		}
 		return s.remote(doing, err)
 	}
-	if sec == nil {
+	if sec == nil || s.out.field == "" && s.out.table() && warnsOnly(sec) {
+		s.warnings(sec)
 		return s.success("Success! Data written to: %s", path)
 	}
 	return s.secret(sec)
+}
+
+// warnsOnly tells an answer that has nothing in it but warnings: the write went well.
+func warnsOnly(sec *api.Secret) bool {
+	return len(sec.Warnings) > 0 && len(sec.Data) == 0 && sec.Auth == nil && sec.WrapInfo == nil && sec.LeaseID == ""
 }
 
 func runDelete(s *session, args []string) error {

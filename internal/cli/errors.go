@@ -67,6 +67,8 @@ func (s *session) advice(err error) string {
 	switch {
 	case errors.As(err, &re) && re.StatusCode == http.StatusForbidden:
 		return "\n\n" + s.tokenAdvice()
+	case errors.As(err, &re) && re.StatusCode == http.StatusNotFound && s.req.namespace != "":
+		return s.namespaceAdvice()
 	case errors.As(err, &re) && re.StatusCode == http.StatusServiceUnavailable && strings.Contains(text, "sealed"):
 		return "\n\n" + named(`The server is sealed. Give it unseal keys with "jeton operator unseal".`, s.program)
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -81,6 +83,15 @@ func (s *session) advice(err error) string {
 		return "\n\nGive the authority that signed the server's certificate with -ca-cert or VAULT_CACERT."
 	}
 	return ""
+}
+
+// namespaceAdvice is for answers of "not found" to requests that name a namespace, which a server
+// without namespaces gives to all of them.
+func (s *session) namespaceAdvice() string {
+	if trimPath(s.req.namespace) == "" {
+		return ""
+	}
+	return "\n\nThe request went to a namespace, and Jeton servers have none: leave out -namespace, or unset VAULT_NAMESPACE."
 }
 
 func (s *session) tokenAdvice() string {

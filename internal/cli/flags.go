@@ -32,6 +32,8 @@ type flagSet struct {
 	// errs collects environment defaults that do not parse; they count only
 	// once the command really runs, so that -h always works.
 	errs []error
+	// absent are flags of Vault's that are not here, with the reason.
+	absent map[string]string
 }
 
 func newFlagSet(env Env) *flagSet {
@@ -127,11 +129,21 @@ func (f *flagSet) knows(arg string) bool {
 	return f.std.Lookup(name) != nil
 }
 
+// explain adds to the parser's message what was probably meant, or why a flag of Vault's is not here.
 func (f *flagSet) explain(err error, arg string) error {
 	name, _ := flagName(arg)
 	if f.std.Lookup(name) != nil {
 		return err
 	}
+	if why := f.absent[name]; why != "" {
+		return fmt.Errorf("-%s is not here: %s", name, why)
+	}
+	return fmt.Errorf("%w%s", err, f.fix(arg))
+}
+
+// fix names the flag that arg was probably meant to be, or is "".
+func (f *flagSet) fix(arg string) string {
+	name, _ := flagName(arg)
 	var names []string
 	for _, s := range f.specs {
 		if !s.hidden {
@@ -139,9 +151,9 @@ func (f *flagSet) explain(err error, arg string) error {
 		}
 	}
 	if near := closest(name, names); near != "" {
-		return fmt.Errorf("%w (did you mean -%s?)", err, near)
+		return fmt.Sprintf(" (did you mean -%s?)", near)
 	}
-	return err
+	return ""
 }
 
 func flagName(arg string) (name string, hasValue bool) {
@@ -159,7 +171,7 @@ func (f *flagSet) help() string {
 		}
 	}
 	var b strings.Builder
-	for _, section := range []string{sectionHTTP, sectionOutput, sectionDev, ""} {
+	for _, section := range []string{sectionHTTP, sectionOutput, sectionDev, sectionSource, ""} {
 		specs := bySection[section]
 		if len(specs) == 0 {
 			continue

@@ -8,7 +8,6 @@ import (
 
 	"github.com/hashicorp/vault/api"
 	"github.com/posener/complete"
-	"sigs.k8s.io/yaml"
 )
 
 // outputFlags say how results are printed. contract: cli §5.
@@ -69,8 +68,7 @@ func (f *outputFlags) encode(v any) (string, error) {
 	case "pretty":
 		return "", local("Could not parse output: cannot use the pretty formatter for this type")
 	case "yaml":
-		b, err := yaml.Marshal(v)
-		return string(b), err
+		return yamlText(v)
 	}
 	// The encoder escapes HTML characters, as Vault's does.
 	var b bytes.Buffer

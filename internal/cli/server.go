@@ -107,6 +107,7 @@ func (p *serverFlags) register(f *flagSet) {
 	f.str(&p.opts.LogFile, flagSpec{name: "log-file", env: "LOG_FILE", usage: "File to write logs to as well.", predict: complete.PredictFiles("*")})
 	f.truth(&p.opts.CombineLogs, flagSpec{name: "combine-logs", usage: "Write logs to standard output.", hidden: true})
 
+	f.absent = absentServerFlags()
 	f.truth(&p.dev, flagSpec{name: "dev", section: sectionDev, usage: "Run a development server: in memory, unsealed, without TLS. Nothing survives it."})
 	f.str(&p.RootTokenID, flagSpec{name: "dev-root-token-id", env: "DEV_ROOT_TOKEN_ID", section: sectionDev, usage: "Root token of the development server."})
 	f.str(&p.ListenAddress, flagSpec{name: "dev-listen-address", env: "DEV_LISTEN_ADDRESS", section: sectionDev, usage: "Where the development server listens. The default is 127.0.0.1:8200."})
@@ -115,4 +116,31 @@ func (p *serverFlags) register(f *flagSet) {
 	f.truth(&p.NoStoreToken, flagSpec{name: "dev-no-store-token", section: sectionDev, usage: "Do not write the root token to ~/.vault-token."})
 	f.truth(&p.NoKV, flagSpec{name: "dev-no-kv", section: sectionDev, usage: "Do not mount a kv engine at secret/."})
 	f.truth(&p.KVv1, flagSpec{name: "dev-kv-v1", section: sectionDev, usage: "Mount version 1 of kv at secret/.", hidden: true})
+}
+
+// absentServerFlags are flags of Vault's server. None is taken and ignored: what each promises would
+// not happen.
+func absentServerFlags() map[string]string {
+	const cluster = "a development server is one server"
+	const rotate = "let logrotate move the file and send SIGHUP, or log to the journal"
+	return map[string]string{
+		"recovery":              `there is no recovery mode; "operator check -config=FILE" reads the data of a stopped server`,
+		"exit-on-core-shutdown": "the process always ends when it cannot serve any more",
+		"log-rotate-bytes":      rotate,
+		"log-rotate-duration":   rotate,
+		"log-rotate-max-files":  rotate,
+		"dev-ha":                cluster,
+		"dev-three-node":        cluster,
+		"dev-four-cluster":      cluster,
+		"dev-consul":            cluster,
+		"dev-transactional":     "every storage here has transactions; leave it out",
+		"dev-auto-seal":         `set a seal stanza with -config`,
+		"dev-skip-init":         `start with -config and storage "inmem" for a server that is not initialised`,
+		"dev-leased-kv":         "kv secrets have no leases",
+		"dev-latency":           "slow the network down instead",
+		"dev-latency-jitter":    "slow the network down instead",
+		"dev-plugin-dir":        "external plugins are not supported",
+		"dev-plugin-init":       "external plugins are not supported",
+		"dev-cluster-json":      cluster,
+	}
 }

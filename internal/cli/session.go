@@ -96,22 +96,37 @@ type connFlags struct {
 	serverName            string
 	skipVerify            bool
 	noRedirects           bool
+	// envPrefix comes before the names of settings: "SOURCE_" for the server that an import reads.
+	envPrefix string
 }
 
 func (f *connFlags) register(fs *flagSet) {
-	h := func(name, env, usage string) flagSpec {
-		return flagSpec{name: name, env: env, usage: usage, section: sectionHTTP}
-	}
 	f.address = api.DefaultAddress
-	fs.str(&f.address, h("address", "ADDR", "Address of the server. The default is "+api.DefaultAddress+"; unix:///path works too."))
-	fs.str(&f.agentAddress, h("agent-address", "AGENT_ADDR", "Address of an agent; used instead of -address."))
+	fs.str(&f.agentAddress, flagSpec{name: "agent-address", env: "AGENT_ADDR", section: sectionHTTP, usage: "Address of an agent; used instead of -address."})
+	f.registerAs(fs, "", "", sectionHTTP)
+}
+
+// registerAs registers the flags with a prefix, and their settings with another.
+func (f *connFlags) registerAs(fs *flagSet, prefix, envPrefix, section string) {
+	f.envPrefix = envPrefix
+	h := func(name, env, usage string) flagSpec {
+		return flagSpec{name: prefix + name, env: envPrefix + env, usage: usage, section: section}
+	}
+	fs.str(&f.address, h("address", "ADDR", "Address of the server"+defaultAddress(f.address)+"; unix:///path works too."))
 	fs.str(&f.caCert, h("ca-cert", "CACERT", "File with the PEM certificate of the authority that signed the server's certificate."))
-	fs.str(&f.caPath, h("ca-path", "CAPATH", "Directory of such files. -ca-cert beats it."))
-	fs.str(&f.clientCert, h("client-cert", "CLIENT_CERT", "File with a PEM client certificate; needs -client-key."))
+	fs.str(&f.caPath, h("ca-path", "CAPATH", "Directory of such files. -"+prefix+"ca-cert beats it."))
+	fs.str(&f.clientCert, h("client-cert", "CLIENT_CERT", "File with a PEM client certificate; needs -"+prefix+"client-key."))
 	fs.str(&f.clientKey, h("client-key", "CLIENT_KEY", "File with the client certificate's private key."))
 	fs.str(&f.serverName, h("tls-server-name", "TLS_SERVER_NAME", "Name to expect in the server's certificate."))
 	fs.truth(&f.skipVerify, h("tls-skip-verify", "SKIP_VERIFY", "Do not verify the server's certificate. Anyone in between can then read your secrets."))
 	fs.truth(&f.noRedirects, h("disable-redirects", "DISABLE_REDIRECTS", "Do not follow redirects."))
+}
+
+func defaultAddress(address string) string {
+	if address == "" {
+		return ""
+	}
+	return ". The default is " + address
 }
 
 // shown is the address in use.
@@ -151,7 +166,7 @@ func (f *connFlags) config(env Env) (*api.Config, error) {
 	}
 	err := cfg.ConfigureTLS(&api.TLSConfig{
 		CACert:        f.caCert,
-		CACertBytes:   []byte(env.value("CACERT_BYTES")),
+		CACertBytes:   []byte(env.value(f.envPrefix + "CACERT_BYTES")),
 		CAPath:        f.caPath,
 		ClientCert:    f.clientCert,
 		ClientKey:     f.clientKey,

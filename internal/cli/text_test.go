@@ -118,3 +118,27 @@ func FuzzParseData(f *testing.F) {
 		}
 	})
 }
+
+// contract: cli §5, "Numbers exact" and yaml
+func TestYAMLKeepsNumbersAndQuotesWords(t *testing.T) {
+	in := map[string]any{
+		"n": json.Number("123456789012345678901234567890"), "f": json.Number("1.10"), "e": json.Number("1e400"),
+		"word": "n", "digits": "0123", "none": nil, "list": []any{json.Number("18446744073709551616"), "yes", true},
+		"empty": map[string]any{},
+	}
+	want := `digits: "0123"
+e: 1e400
+empty: {}
+f: 1.10
+list:
+- 18446744073709551616
+- "yes"
+- true
+"n": 123456789012345678901234567890
+none: null
+word: "n"
+`
+	if got, err := yamlText(in); err != nil || got != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+	}
+}

@@ -18,9 +18,9 @@ type helpReply struct {
 	OpenAPI *openapi.Document `json:"openapi"`
 }
 
-// describeRoute describes one route for programs.
-func describeRoute(route *backend.Route, mountPath string) *openapi.Document {
-	m := openapi.Mount{Path: mountPath, Tag: "secrets", Fixed: true, Routes: []*backend.Route{route}}
+// describe describes routes of a mount for programs.
+func describe(routes []*backend.Route, mountPath string) *openapi.Document {
+	m := openapi.Mount{Path: mountPath, Tag: "secrets", Fixed: true, Routes: routes}
 	switch {
 	case mountPath == "sys/":
 		m.Tag = "system"
@@ -30,6 +30,29 @@ func describeRoute(route *backend.Route, mountPath string) *openapi.Document {
 	b := openapi.New(version.API, false)
 	b.Add(m)
 	return b.Document()
+}
+
+// mountHelp lists the paths of a mount for people.
+func mountHelp(m *mount.Mounted) *backend.Response {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is mounted with type %s.\n", m.Entry.Path, m.Entry.Type)
+	if m.Entry.Description != "" {
+		fmt.Fprintf(&b, "%s\n", m.Entry.Description)
+	}
+	b.WriteString("\nIts paths:\n")
+	routes := m.Routes.Routes()
+	for _, route := range routes {
+		fmt.Fprintf(&b, "\n    %s%s\n        %s\n", m.Entry.Path, route.Pattern, route.Summary)
+	}
+	return helpAnswer(b.String(), describe(routes, m.Entry.Path))
+}
+
+func helpAnswer(text string, document *openapi.Document) *backend.Response {
+	body, err := json.Marshal(helpReply{Help: text, OpenAPI: document})
+	if err != nil {
+		body = []byte("{}")
+	}
+	return &backend.Response{Raw: &backend.Raw{ContentType: "application/json", Body: append(body, '\n')}}
 }
 
 // help describes a route for people. Contract: http §7.
@@ -51,9 +74,5 @@ func help(route *backend.Route, mountPath string) *backend.Response {
 			fmt.Fprintf(&b, "    %s (%s)\n        %s\n", f.Name, f.Kind, f.Doc)
 		}
 	}
-	body, err := json.Marshal(helpReply{Help: b.String(), OpenAPI: describeRoute(route, mountPath)})
-	if err != nil {
-		body = []byte("{}")
-	}
-	return &backend.Response{Raw: &backend.Raw{ContentType: "application/json", Body: append(body, '\n')}}
+	return helpAnswer(b.String(), describe([]*backend.Route{route}, mountPath))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"jeton/internal/backend"
@@ -297,6 +298,8 @@ func (x *exchange) endpoint() error {
 	switch {
 	case x.mounted == nil:
 		return backend.Errorf(backend.NotFound, "no handler for route %q. route entry not found.", x.path)
+	case x.asksForMountHelp():
+		return nil
 	case x.match.Route == nil:
 		return backend.Errorf(backend.UnsupportedPath, "unsupported path")
 	case x.request.help:
@@ -305,6 +308,12 @@ func (x *exchange) endpoint() error {
 		return backend.Errorf(backend.UnsupportedOperation, "unsupported operation")
 	}
 	return nil
+}
+
+// asksForMountHelp tells whether help is wanted on a mount as a whole.
+func (x *exchange) asksForMountHelp() bool {
+	return x.request.help && x.mounted != nil && x.match.Route == nil &&
+		strings.TrimSuffix(x.path, "/")+"/" == x.mounted.Entry.Path
 }
 
 // answer runs the handler and makes its answer ready to leave.
@@ -320,6 +329,10 @@ func (x *exchange) answer(ctx context.Context) error {
 
 // handle runs the handler, and has a token issued for a login.
 func (x *exchange) handle(ctx context.Context) error {
+	if x.asksForMountHelp() {
+		x.response = mountHelp(x.mounted)
+		return nil
+	}
 	if x.request.help {
 		x.response = help(x.match.Route, x.mounted.Entry.Path)
 		return nil

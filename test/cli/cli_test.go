@@ -9,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,8 +69,22 @@ func TestScripts(t *testing.T) {
 			"code":    cmdCode,
 			"capture": cmdCapture,
 			"expand":  cmdExpand,
+			"answers": cmdAnswers,
 		},
 	})
+}
+
+// contract: cli §9: every numbered row has a script that names it.
+func TestEveryRowOfSection9HasAScript(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "section9.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= 22; n++ {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^# contract: cli §9\.%d\b`, n)).Match(text) {
+			t.Errorf("no row for §9.%d", n)
+		}
+	}
 }
 
 // freePort finds a port nobody listens on. Somebody could take it before the
@@ -226,6 +243,25 @@ func cmdCapture(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: capture NAME")
 	}
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// cmdAnswers makes VAULT_ADDR a server that answers every request with one status and the text of
+// one file, for answers that a real server does not give:
+//
+//	answers 400 FILE
+func cmdAnswers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: answers STATUS FILE")
+	}
+	status, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	body := ts.ReadFile(args[1])
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv("VAULT_ADDR", s.URL)
 }
 
 // cmdExpand replaces $NAME in a file by the variable's value.

@@ -160,6 +160,12 @@ func TestHTTPEdgeCases(t *testing.T) {
 				}
 			}
 			h.do("GET", "nope?help=1", h.root, nil).is(404)
+			for path, route := range map[string]string{"auth/token": "auth/token/create", "auth/token/": "auth/token/create", "sys": "sys/mounts"} {
+				h.do("GET", path+"?help=1", "", nil).fails(403, "permission denied")
+				if a := h.do("GET", path+"?help=1", h.root, nil).is(200); !strings.Contains(a.text("help"), "\n    "+route) {
+					t.Fatalf("help on %s does not list %s: %s", path, route, a.body)
+				}
+			}
 			h.do("GET", "sys/nope?help=1", h.root, nil).is(404)
 		}},
 		{"http §10.22 great whole numbers", func(t *testing.T, h *house) {
