@@ -82,7 +82,11 @@ func broken(what string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded) || away(err):
 		return backend.Invalidf("ldap operation failed: %s: the directory did not answer in time, or ended the connection", what).Because(err)
 	}
-	return backend.Invalidf("ldap operation failed: %s: %s", what, refusalText(err)).Because(err)
+	text := refusalText(err)
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) {
+		text += " (set max_page_size to read in pages)"
+	}
+	return backend.Invalidf("ldap operation failed: %s: %s", what, text).Because(err)
 }
 
 // dialService returns a connection bound as the account that searches; as nobody where there is none.
@@ -136,9 +140,10 @@ func (d *directory) settle(ctx context.Context, password string) error {
 	return nil
 }
 
-// dialNobody returns a connection that is bound as nobody (RFC 4513 §5.1.1 and §5.1.2).
+// dialNobody returns a connection that is bound as nobody (RFC 4513 §5.1.1). A name without a
+// password would give the same rights, where directories do not refuse it.
 func (d *directory) dialNobody(ctx context.Context) (*link, error) {
-	l, err := d.dialer.dial(ctx, func(c *ldap.Conn) error { return c.UnauthenticatedBind(d.config.Service.BindDN) })
+	l, err := d.dialer.dial(ctx, func(c *ldap.Conn) error { return c.UnauthenticatedBind("") })
 	if err != nil {
 		return nil, broken("failed to bind anonymously", err)
 	}

@@ -46,6 +46,7 @@ var (
 	_ backend.Renewer = (*Method)(nil)
 	_ backend.Closer  = (*Method)(nil)
 	_ auth.Lockable   = (*Method)(nil)
+	_ backend.Locker  = (*Method)(nil)
 )
 
 // New opens the method that lives in env.Area. It reads one record and asks no directory.
@@ -72,8 +73,8 @@ func (m *Method) Close() error {
 	return nil
 }
 
-// Lockout is what stops guessing here, to be configured by the mount's tuning.
-func (m *Method) Lockout() *auth.Lockout { return m.lockout }
+// ConfigureLockout says when guessing is stopped here.
+func (m *Method) ConfigureLockout(config backend.Lockout) { m.lockout.Configure(config) }
 
 // Locked are the names of the users that are locked now, sorted.
 func (m *Method) Locked(ctx context.Context) ([]string, error) { return m.lockout.Locked(ctx) }

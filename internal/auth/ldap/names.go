@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"text/template"
+	"text/template/parse"
 	"unicode"
 	"unicode/utf8"
 
@@ -106,14 +107,34 @@ func parseFilter(field, text string, sample any) (*template.Template, error) {
 		return nil, nil
 	}
 	t, err := template.New(field).Parse(text)
-	if err != nil {
+	if err != nil || !plain(t) {
 		// The library's text repeats parts of what was sent.
-		return nil, backend.Invalidf("invalid %s: it is not a well-formed template", field)
+		return nil, backend.Invalidf("invalid %s: it is not a well-formed template of names such as {{.Username}}", field)
 	}
 	if _, err := render(t, sample); err != nil {
 		return nil, backend.Invalidf("invalid %s: what it makes is not an LDAP filter", field)
 	}
 	return t, nil
+}
+
+// plain says that a template puts in names and does nothing else. Functions could cut an escaped
+// value in two, or fill the memory.
+func plain(t *template.Template) bool {
+	for _, node := range t.Root.Nodes {
+		switch node := node.(type) {
+		case *parse.TextNode:
+		case *parse.ActionNode:
+			if len(node.Pipe.Decl) > 0 || len(node.Pipe.Cmds) != 1 || len(node.Pipe.Cmds[0].Args) != 1 {
+				return false
+			}
+			if _, field := node.Pipe.Cmds[0].Args[0].(*parse.FieldNode); !field {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return len(t.Templates()) == 1
 }
 
 // longestFilter bounds what a template may make, in bytes.

@@ -20,7 +20,7 @@ import (
 func (m *Method) rotate(ctx context.Context, _ *backend.Call, _ *backend.None) (*backend.None, error) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	config, next, err := m.prepare(ctx)
+	config, next, resumed, err := m.prepare(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +42,9 @@ func (m *Method) rotate(ctx context.Context, _ *backend.Call, _ *backend.None) (
 	if d.truePassword() != next {
 		// Else the rotation before this one had reached the directory and was not heard of again.
 		if err := d.changePassword(l, d.truePassword(), next); err != nil {
+			if !away(err) && !resumed {
+				m.abandon(context.WithoutCancel(ctx), next)
+			}
 			return nil, broken("failed to change the password of the BindDN user", err)
 		}
 	}
@@ -54,8 +57,9 @@ func (m *Method) rotate(ctx context.Context, _ *backend.Call, _ *backend.None) (
 	return nil, m.promote(context.WithoutCancel(ctx), config, next)
 }
 
-// prepare stores the next password, or finds the one that an interrupted rotation had stored.
-func (m *Method) prepare(ctx context.Context) (config *configRecord, next string, err error) {
+// prepare stores the next password, or resumes with the one that an interrupted rotation had
+// stored: the directory may have that already.
+func (m *Method) prepare(ctx context.Context) (config *configRecord, next string, resumed bool, err error) {
 	fresh := newPassword()
 	err = m.area.Update(ctx, func(tx store.Tx) error {
 		if config, err = readConfig(tx); err != nil {
@@ -64,14 +68,30 @@ func (m *Method) prepare(ctx context.Context) (config *configRecord, next string
 		if !config.written() || !config.hasService() {
 			return backend.Invalidf("auth is not using authenticated search, no root to rotate")
 		}
-		if next = fresh; config.Service.Pending != "" {
+		next = fresh
+		if resumed = config.Service.Pending != ""; resumed {
 			next = config.Service.Pending
 			return nil
 		}
 		config.Service.Pending = next
 		return record.Put(tx, configKey, config)
 	})
-	return config, next, err
+	return config, next, resumed, err
+}
+
+// abandon drops a next password that the directory has refused in so many words.
+func (m *Method) abandon(ctx context.Context, next string) {
+	err := m.area.Update(ctx, func(tx store.Tx) error {
+		config, err := readConfig(tx)
+		if err != nil || config.Service.Pending != next {
+			return err
+		}
+		config.Service.Pending = ""
+		return record.Put(tx, configKey, config)
+	})
+	if err != nil {
+		m.log.Warn("a refused password of the service account stays among those to be tried", "error", err)
+	}
 }
 
 // promote makes a password of a configuration the service account's, for it is known to be true.
@@ -102,8 +122,9 @@ func (s *serviceRecord) passwords() []string {
 	return append(list, s.Spare...)
 }
 
-// newPassword has 160 bits of chance and a character of each kind that directories ask for.
-func newPassword() string { return rand.Text() + "-" + "a1Z" }
+// newPassword has the 128 bits of chance of rand.Text, and a character of each kind that
+// directories ask for.
+func newPassword() string { return rand.Text() + "-a1Z" }
 
 // The parts of a directory's own description that tell how it changes passwords.
 const (

@@ -44,12 +44,12 @@ func people() string {
 		entry("ou="+unit+","+Base, "objectClass", "organizationalUnit", "ou", unit)
 	}
 	entry(Reader, "objectClass", "organizationalRole", "objectClass", "simpleSecurityObject", "cn", "reader", "userPassword", ReaderPassword)
+	// more comes first: slapadd wants the values of an attribute to follow one another.
 	user := func(uid string, more ...string) {
-		pairs := []string{"objectClass", "inetOrgPerson", "objectClass", "securityPrincipal", "uid", uid, "cn", uid, "sn", "x",
-			"sAMAccountName", uid, "userPrincipalName", uid + "@example.org", "userPassword", Password(uid)}
-		entry(DN(uid), append(pairs, more...)...)
+		entry(DN(uid), append(more, "cn", uid, "objectClass", "inetOrgPerson", "objectClass", "securityPrincipal", "uid", uid, "sn", "x",
+			"sAMAccountName", uid, "userPrincipalName", uid+"@example.org", "userPassword", Password(uid))...)
 	}
-	user("alice", "cn", "Alice Liddell", "mail", "al@example.org", "objectSid", Sid(1001), "tokenGroups", Sid(2001), "tokenGroups", Sid(2002))
+	user("alice", "mail", "al@example.org", "objectSid", Sid(1001), "tokenGroups", Sid(2001), "tokenGroups", Sid(2002), "cn", "Alice Liddell")
 	user("bob", "mail", "bob@example.org")
 	user("carol")
 	user("René")

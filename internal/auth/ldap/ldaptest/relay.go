@@ -1,12 +1,14 @@
 package ldaptest
 
 import (
+	"context"
 	"io"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	ldap "github.com/go-ldap/ldap/v3"
@@ -97,18 +99,31 @@ func (r *Relay) Operations() []ber.Tag {
 	return slices.Clone(r.mu.operations)
 }
 
-// Opened counts the connections that were made, and Open those that are there.
+// Opened counts the connections that were made.
 func (r *Relay) Opened() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.mu.opened
 }
 
-// Open counts the connections that are there.
-func (r *Relay) Open() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.mu.open)
+// WaitOpen waits until as many connections are there, and says how many there are in the end.
+func (r *Relay) WaitOpen(want int) int {
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		r.mu.Lock()
+		open := len(r.mu.open)
+		r.mu.Unlock()
+		if open == want || ctx.Err() != nil {
+			return open
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 func (r *Relay) accept() {

@@ -43,6 +43,11 @@ type Options struct {
 	ClientCertificates bool
 	// OnlyTLS refuses binds on connections in clear.
 	OnlyTLS bool
+	// Nested computes memberOf through groups of groups (the dynlist overlay, in place of
+	// memberof), as Active Directory and newer OpenLDAP can.
+	Nested bool
+	// Frozen lets the service account not change its own password.
+	Frozen bool
 }
 
 // Server is one running slapd.
@@ -113,20 +118,27 @@ func (s *Server) run(name string, args ...string) {
 // configuration is slapd's.
 func (s *Server) configuration(o Options) string {
 	var b strings.Builder
-	for _, schema := range []string{"core", "cosine", "inetorgperson", "nis"} {
+	for _, schema := range []string{"core", "cosine", "inetorgperson", "nis", "dyngroup"} {
 		fmt.Fprintf(&b, "include %s/%s.schema\n", schemas, schema)
 	}
 	b.WriteString(activeDirectorySchema)
-	fmt.Fprintf(&b, "pidfile %[1]s/slapd.pid\nargsfile %[1]s/slapd.args\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload memberof\n", s.dir)
+	fmt.Fprintf(&b, "pidfile %[1]s/slapd.pid\nargsfile %[1]s/slapd.args\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload memberof\nmoduleload dynlist\n", s.dir)
 	fmt.Fprintf(&b, "TLSCACertificateFile %[1]s/ca.pem\nTLSCertificateFile %[1]s/server.pem\nTLSCertificateKeyFile %[1]s/server.key\n", s.dir)
 	if o.ClientCertificates {
 		b.WriteString("TLSVerifyClient demand\n")
 	}
 	if o.NullBinds {
-		b.WriteString("allow bind_anon_cred\n")
+		b.WriteString("allow bind_anon_dn\n")
 	}
 	if o.OnlyTLS {
 		b.WriteString("security simple_bind=128\n")
+	}
+	overlay, self := "overlay memberof", "write"
+	if o.Nested {
+		overlay = "overlay dynlist\ndynlist-attrset groupOfURLs memberURL member+memberOf@groupOfNames*"
+	}
+	if o.Frozen {
+		self = "auth"
 	}
 	fmt.Fprintf(&b, `sizelimit size.soft=500 size.hard=500 size.prtotal=unlimited
 database mdb
@@ -136,10 +148,10 @@ rootdn %q
 rootpw %s
 directory %s/data
 index objectClass,uid,cn,member,memberUid,sAMAccountName,userPrincipalName,objectSid eq
-overlay memberof
-access to attrs=userPassword by self write by anonymous auth by * none
+%s
+access to attrs=userPassword by self %s by anonymous auth by * none
 access to * by * read
-`, Base, admin, adminPassword, s.dir)
+`, Base, admin, adminPassword, s.dir, overlay, self)
 	return b.String()
 }
 
