@@ -379,6 +379,7 @@ func (m *Method) writeConfig(ctx context.Context, c *backend.Call, req *configRe
 		return nil, err
 	}
 	m.asWritten.Store(config.Names.CaseSensitive)
+	m.forget()
 	warn(c, config)
 	return nil, nil
 }

@@ -158,7 +158,6 @@ func (d *dialer) try(ctx context.Context, a address, greet func(*ldap.Conn) erro
 		top = over
 	}
 	l := &link{Conn: ldap.NewConn(top, a.tls), wire: w}
-	l.SetTimeout(d.request)
 	l.Start()
 	release := l.during(ctx)
 	if !a.tls && d.startTLS {
@@ -174,7 +173,14 @@ func (d *dialer) try(ctx context.Context, a address, greet func(*ldap.Conn) erro
 		l.end()
 		return nil, err
 	}
+	l.SetTimeout(d.request)
 	return l, nil
+}
+
+// broken says that the other side ended the connection, not that it kept silent.
+func (l *link) broken(err error) bool {
+	var answer *ldap.Error
+	return l.IsClosing() || !errors.As(err, &answer)
 }
 
 // away says that the directory could not be asked: it is down, hangs, speaks nonsense or says

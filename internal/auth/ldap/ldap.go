@@ -64,13 +64,20 @@ func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
 // Close ends the connections that are kept.
 func (m *Method) Close() error {
 	m.current.Lock()
-	defer m.current.Unlock()
 	m.current.closed = true
+	m.current.Unlock()
+	m.forget()
+	return nil
+}
+
+// forget ends the connections that are kept to the directory of before.
+func (m *Method) forget() {
+	m.current.Lock()
+	defer m.current.Unlock()
 	if m.current.directory != nil {
 		m.current.directory.close()
 		m.current.directory = nil
 	}
-	return nil
 }
 
 // ConfigureLockout says when guessing is stopped here.

@@ -86,8 +86,8 @@ func (p *pool) close() {
 	}
 }
 
-// use runs fn on a connection of the pool. Where a connection that was kept turns out to be
-// dead, fn runs once more on a new one.
+// use runs fn on a connection of the pool. Where the other side has ended one that was kept, fn
+// runs again on another.
 func (p *pool) use(ctx context.Context, fn func(*link) error) error {
 	for {
 		l, err := p.get(ctx)
@@ -98,8 +98,9 @@ func (p *pool) use(ctx context.Context, fn func(*link) error) error {
 		release := l.during(ctx)
 		err = fn(l)
 		if !release() || (err != nil && away(err)) {
+			again = again && ctx.Err() == nil && l.broken(err)
 			l.end()
-			if again && ctx.Err() == nil {
+			if again {
 				continue
 			}
 			return err
