@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -238,6 +239,9 @@ func (a *Attempt) Failed(ctx context.Context) error {
 	lock := lockRecord{Until: now.Add(config.Duration)}
 	// A guesser who hangs up does not get away without the lock.
 	err := l.area.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+		if err := dropEnded(tx, a.alias, now); err != nil {
+			return err
+		}
 		return record.Put(tx, lockKey(a.alias), &lock)
 	})
 	l.mu.Lock()
@@ -248,6 +252,45 @@ func (a *Attempt) Failed(ctx context.Context) error {
 		a.user.until = lock.Until
 	}
 	return err
+}
+
+// dropAtATime is how many locks a new one looks at for ended ones.
+const dropAtATime = 16
+
+// dropEnded removes locks that have ended: those that follow alias in order, or the first ones.
+// Where strangers make up names that cannot be told from users' (a directory does not say), each
+// lock that they cause takes along more than it leaves.
+func dropEnded(tx store.Tx, alias string, now time.Time) error {
+	next := store.PrefixRange([]byte(lockPrefix))
+	next.From = store.After(lockKey(alias))
+	first := store.PrefixRange([]byte(lockPrefix))
+	var ended [][]byte
+	seen := 0
+	for _, span := range []store.Range{next, first} {
+		err := tx.Scan(span, func(key, value []byte) (bool, error) {
+			var lock lockRecord
+			if err := record.Decode(value, &lock); err != nil {
+				return false, err
+			}
+			if !now.Before(lock.Until) {
+				ended = append(ended, slices.Clone(key))
+			}
+			seen++
+			return seen < dropAtATime, nil
+		})
+		if err != nil {
+			return err
+		}
+		if seen >= dropAtATime {
+			break
+		}
+	}
+	for _, key := range ended {
+		if err := tx.Delete(key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Succeeded ends the attempt of who knew the password: earlier failures are forgotten.

@@ -130,6 +130,9 @@ type Route struct {
 	// {name...} is the rest of the path, slashes included, and never empty but for List;
 	// {name|lower...} the same in lower case.
 	Pattern string
+	// AsWritten, where it says true, takes captures marked lower as they were sent: names differ
+	// by case on this mount. Nil is never.
+	AsWritten func() bool
 	// Summary is one line of help, Detail what a person wants to know next.
 	Summary, Detail string
 	// Open routes need no token (logins, sys/health). A token that comes along is ignored.

@@ -91,13 +91,13 @@ func (t *Table) Find(op Operation, path string) (Match, bool) {
 func (c *compiled) match(op Operation, path string) (Match, bool) {
 	m := Match{Route: c.route, Path: path}
 	rest, more := path, path != ""
-	folded := false
+	folded, folds := false, c.route.AsWritten == nil || !c.route.AsWritten()
 	for _, s := range c.segments {
 		if s.rest {
 			if rest == "" && op != List {
 				return Match{}, false
 			}
-			if s.lower {
+			if s.lower && folds {
 				lower := strings.ToLower(rest)
 				folded = folded || lower != rest
 				rest = lower
@@ -122,7 +122,7 @@ func (c *compiled) match(op Operation, path string) (Match, bool) {
 		if !isName(word) {
 			return Match{}, false
 		}
-		if s.lower {
+		if s.lower && folds {
 			lower := strings.ToLower(word)
 			folded = folded || lower != word
 			word = lower

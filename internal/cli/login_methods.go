@@ -16,7 +16,7 @@ func loginMethods() map[string]loginMethod {
 	return map[string]loginMethod{
 		"token":    loginToken,
 		"userpass": loginPassword,
-		"ldap":     loginPassword,
+		"ldap":     loginLDAP,
 		"radius":   loginPassword,
 		"okta":     loginPassword,
 		"approle":  loginAppRole,
@@ -183,6 +183,24 @@ func loginPassword(s *session, c *api.Client, mount string, in *loginValues) (*a
 		}
 	}
 	return s.submit(c, "auth/"+mount+"/login/"+user, body)
+}
+
+// loginLDAP takes the name from the environment where none is given: people's names on their
+// machines are mostly those of the directory.
+func loginLDAP(s *session, c *api.Client, mount string, in *loginValues) (*api.Secret, error) {
+	if _, given := in.values["username"]; !given {
+		name, from := s.env.variable("LDAP_USERNAME")
+		for _, variable := range []string{"LOGNAME", "USER"} {
+			if name == "" {
+				name, from = s.env.Getenv(variable), variable
+			}
+		}
+		if name != "" {
+			in.values["username"] = name
+			fmt.Fprintf(s.con.err, "Logging in as %s (from %s).\n", name, from)
+		}
+	}
+	return loginPassword(s, c, mount, in)
 }
 
 func loginAppRole(s *session, c *api.Client, mount string, in *loginValues) (*api.Secret, error) {

@@ -167,6 +167,39 @@ func TestLoginMethods(t *testing.T) {
 	}
 }
 
+// The name for ldap comes from the arguments, else from the environment, else from a prompt.
+func TestLoginLDAPName(t *testing.T) {
+	f := newFake(t, map[string]answer{"PUT auth/ldap/login/ann": ok(tokenAnswer), "PUT auth/ldap/login/bob": ok(tokenAnswer), "PUT auth/ldap/login/ops/c d": ok(tokenAnswer)})
+	for _, c := range []struct {
+		name string
+		vars map[string]string
+		args []string
+		path string
+		says string
+	}{
+		{"given", map[string]string{"LOGNAME": "bob"}, []string{"username=ann"}, "/v1/auth/ldap/login/ann", ""},
+		{"its own variable", map[string]string{"LOGNAME": "bob", "VAULT_LDAP_USERNAME": "ann"}, nil, "/v1/auth/ldap/login/ann", "Logging in as ann (from VAULT_LDAP_USERNAME)."},
+		{"who is logged in", map[string]string{"LOGNAME": "bob", "USER": "ann"}, nil, "/v1/auth/ldap/login/bob", "Logging in as bob (from LOGNAME)."},
+		{"USER", map[string]string{"USER": "ann"}, nil, "/v1/auth/ldap/login/ann", "Logging in as ann (from USER)."},
+		{"a slash and a space", nil, []string{"username=ops/c d"}, "/v1/auth/ldap/login/ops/c d", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sh := newShell(t, f)
+			delete(sh.vars, "VAULT_TOKEN")
+			for name, value := range c.vars {
+				sh.vars[name] = value
+			}
+			sh.run(append([]string{"login", "-no-print", "-method=ldap", "password=p"}, c.args...)...).wantErr(t, 0, c.says)
+			if got := f.last(t); got.path != c.path || strings.TrimSpace(got.body) != `{"password":"p"}` {
+				t.Errorf("sent %s %s", got.path, got.body)
+			}
+		})
+	}
+	t.Run("nobody", func(t *testing.T) {
+		newShell(t, f).run("login", "-method=ldap", "-non-interactive", "password=p").wantErr(t, 1, `"username" not specified`)
+	})
+}
+
 // contract: cli §3
 func TestTokenHelperProgram(t *testing.T) {
 	f := newFake(t, map[string]answer{"GET auth/token/lookup-self": ok(selfAnswer)})

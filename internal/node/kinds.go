@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"jeton/internal/auth/approle"
+	"jeton/internal/auth/ldap"
 	authtoken "jeton/internal/auth/token"
 	"jeton/internal/auth/userpass"
 	"jeton/internal/backend"
@@ -40,5 +41,6 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 		{Name: "transit", Class: mount.SecretClass, New: transit.New},
 		{Name: "approle", Class: mount.AuthClass, New: approle.New},
 		{Name: "userpass", Class: mount.AuthClass, New: userpass.New},
+		{Name: "ldap", Class: mount.AuthClass, New: ldap.New},
 	}, n.settings.Kinds...)
 }

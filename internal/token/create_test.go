@@ -470,8 +470,11 @@ func TestLogin(t *testing.T) {
 	} {
 		m := loginMount
 		m.TokenType = tt.tuned
-		out, err := login(&backend.Login{Type: tt.asked}, m)
+		out, err := login(&backend.Login{Type: tt.asked, State: []byte("password")}, m)
 		w.ok(err)
+		if kept := len(out.Token.Origin.State) > 0; kept == tt.batch {
+			t.Errorf("tuned %q, asked %s: what a renewal needs is kept: %v", tt.tuned, tt.asked, kept)
+		}
 		if out.Token.Batch != tt.batch {
 			t.Errorf("a mount of %q, a role of %s: batch %t", tt.tuned, tt.asked, out.Token.Batch)
 		}

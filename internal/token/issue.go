@@ -41,7 +41,9 @@ func (s *Store) IssueLogin(ctx context.Context, login *backend.Login, mount back
 	bounds := span{now: now, issued: now, asked: terms.TTL, period: terms.Period,
 		explicitMax: terms.ExplicitMaxTTL, maxTTL: terms.MaxTTL, mount: mount}
 	if t.Batch {
-		bounds.period, t.Uses = 0, 0
+		// Nobody renews it: what the method wants back at renewal (a password, say) must not
+		// travel in the token.
+		bounds.period, t.Uses, t.Origin.State = 0, 0, nil
 	}
 	if out.TTL, out.Warnings, err = bounds.resolve(); err != nil {
 		return nil, err
