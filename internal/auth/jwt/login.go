@@ -70,7 +70,7 @@ func (m *Method) configured(ctx context.Context) (*trust, error) {
 func invalid(prefix string, err error) error {
 	var known *backend.Error
 	if errors.As(err, &known) {
-		return backend.Errorf(known.Kind, "%s%s", prefix, known.Text).Because(errors.Unwrap(known))
+		return backend.Errorf(known.Kind, "%s%s", prefix, known.Text)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err

@@ -174,6 +174,8 @@ func reason(err error) string {
 		return "it names another issuer than the configured URL (they must be the same to the last slash)"
 	case errors.As(err, &status):
 		return status.Error()
+	case errors.As(err, &refusal) && refusal.Response != nil && refusal.Response.StatusCode/100 == 5:
+		return statusError(refusal.Response.StatusCode).Error()
 	case errors.As(err, &refusal):
 		return "it refuses: " + oauthError(refusal.ErrorCode)
 	case errors.As(err, &cert):

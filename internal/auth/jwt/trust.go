@@ -142,12 +142,13 @@ func discover(ctx context.Context, c *clients, issuer string) (*description, err
 }
 
 // away is the error of a login that needs a provider who does not answer. It is no 400: the
-// token may be good, and another try may succeed.
+// token may be good, and another try may succeed. The cause stays behind: it can quote what the
+// provider answered.
 func away(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return backend.Errorf(backend.Upstream, "the identity provider cannot be reached: %s", reason(err)).Because(err)
+	return backend.Errorf(backend.Upstream, "the identity provider cannot be reached: %s", reason(err))
 }
 
 // verify checks a token's form and signature, and returns its claims and the mark of who
@@ -238,12 +239,12 @@ func (t *trust) probe(ctx context.Context) error {
 			_, err = p.keys.set.get(ctx)
 		}
 		if err != nil {
-			return backend.Invalidf("error checking oidc discovery URL: %s", reason(err)).Because(err)
+			return backend.Invalidf("error checking oidc discovery URL: %s", reason(err))
 		}
 	}
 	for _, k := range t.remote {
 		if _, err := k.set.get(ctx); err != nil {
-			return backend.Invalidf("error checking jwks URL: %s", reason(err)).Because(err)
+			return backend.Invalidf("error checking jwks URL: %s", reason(err))
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ type Fault int
 // The faults. They last until another is set.
 const (
 	None Fault = iota
-	// Hang never answers, until the fault is lifted or the client leaves.
+	// Hang answers nobody until the fault is lifted; a code that was sent meanwhile is still good.
 	Hang
 	// Down answers every request with status 503.
 	Down
@@ -212,6 +212,9 @@ func (p *Provider) handler() http.Handler {
 			case <-r.Context().Done():
 				return
 			}
+			if r.Method == http.MethodPost {
+				return
+			}
 		case Down:
 			http.Error(w, `{"error":"out of order"}`, http.StatusServiceUnavailable)
 			return
@@ -376,8 +379,10 @@ func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request) {
 // where the provider sends the browser back to, with the query or the form that goes along.
 func (p *Provider) SignIn(t testing.TB, authURL, who string) (redirect *url.URL, back url.Values) {
 	t.Helper()
-	client := p.server.Client()
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client := &http.Client{
+		Transport:     p.server.Client().Transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, authURL, strings.NewReader(url.Values{"person": {who}}.Encode()))
 	if err != nil {
 		t.Fatal(err)
