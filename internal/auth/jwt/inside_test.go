@@ -168,22 +168,19 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
-// FuzzState: a state that was not sealed here opens nothing.
+// FuzzState: a state that was not sealed by this mount's key opens nothing.
 func FuzzState(f *testing.F) {
-	keys := newFlowKeys(make([]byte, keySize))
+	others, own := newFlowKeys(make([]byte, keySize)), newFlowKeys([]byte(strings.Repeat("k", keySize)))
 	now := time.Unix(1000, 0)
-	text, err := keys.seal(keys.begin(&trust{}, &role{name: "r"}, "h", "n", now))
-	if err != nil {
+	text, err := others.seal(others.begin(&trust{}, &role{name: "r"}, "h", "n", now))
+	if err != nil || others.open(text, now) == nil {
 		f.Fatal(err)
 	}
 	f.Add(text)
 	f.Add("")
-	f.Fuzz(func(t *testing.T, other string) {
-		if other != text && keys.open(other, now) != nil {
-			// Base64 without padding has spare bits at its end: the same bytes, no other state.
-			if len(other) != len(text) || other[:len(other)-1] != text[:len(text)-1] {
-				t.Errorf("%q opens", other)
-			}
+	f.Fuzz(func(t *testing.T, text string) {
+		if own.open(text, now) != nil {
+			t.Errorf("%q opens", text)
 		}
 	})
 }
