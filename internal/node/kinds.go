@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"jeton/internal/auth/approle"
+	"jeton/internal/auth/jwt"
 	authtoken "jeton/internal/auth/token"
 	"jeton/internal/auth/userpass"
 	"jeton/internal/backend"
@@ -38,5 +39,7 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 			Upgrade: func(ctx context.Context, area *store.Area) error { return kv.Upgrade(ctx, area, n.clock) }},
 		{Name: "approle", Class: mount.AuthClass, New: approle.New},
 		{Name: "userpass", Class: mount.AuthClass, New: userpass.New},
+		{Name: "jwt", Class: mount.AuthClass, New: jwt.New},
+		{Name: "oidc", Class: mount.AuthClass, New: jwt.New},
 	}, n.settings.Kinds...)
 }

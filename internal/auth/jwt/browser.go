@@ -136,7 +136,7 @@ type callbackRequest struct {
 	Code        string `json:"code" doc:"The provider's code."`
 	IDToken     string `json:"id_token" doc:"The provider's ID token, where it sends one instead of a code."`
 	ClientNonce string `json:"client_nonce" doc:"What the login was begun with."`
-	Nonce       string `json:"nonce" doc:"Older name of client_nonce."`
+	Nonce       string `json:"nonce" doc:"Taken for client_nonce where that is missing."`
 	Issuer      string `json:"iss" doc:"The provider that the answer comes from (RFC 9207)."`
 	Error       string `json:"error" doc:"The provider's refusal."`
 	Description string `json:"error_description" doc:"Its text. It is shown to nobody: anyone can make one up (CVE-2026-33758)."`
