@@ -29,6 +29,7 @@ type bench struct {
 	// stored is how many tokens the server holds already.
 	stored int
 	server *process
+	signer *signer
 }
 
 // measured is all that a run found.
@@ -71,6 +72,9 @@ func main() {
 		fail(serveBare(*bare, *bareSize))
 	}
 	fail(b.setSizes(*sizes))
+	var err error
+	b.signer, err = newSigner()
+	fail(err)
 	switch {
 	case *overloaded:
 		fail(b.alone((*bench).overload))
