@@ -215,3 +215,39 @@ func TestUnprintableTokenIsNotSent(t *testing.T) {
 		t.Errorf("%d requests, stderr %s", len(f.seen), r.err)
 	}
 }
+
+// The address that the provider sends the browser to is where this command listens, but for
+// what is said otherwise.
+func TestLoginOIDCRedirect(t *testing.T) {
+	f := newFake(t, map[string]answer{
+		"PUT auth/oidc/oidc/auth_url":  ok(`{"data":{"auth_url":""},"warnings":["the provider sleeps"]}`),
+		"PUT auth/files/oidc/auth_url": ok(`{"data":{"auth_url":"file:///etc/passwd?state=x"}}`),
+		"PUT auth/flags/oidc/auth_url": ok(`{"data":{"auth_url":"--version?state=x"}}`),
+		"PUT auth/plain/oidc/auth_url": ok(`{"data":{"auth_url":"https://idp.example/"}}`),
+	})
+	const asleep = "the server cannot begin the login: the provider sleeps"
+	for _, c := range []struct {
+		name     string
+		args     []string
+		redirect string
+		errs     string
+	}{
+		{"the usual host", []string{"port=0"}, `"redirect_uri":"http://localhost:`, asleep},
+		{"another address", []string{"listenaddress=127.0.0.1", "port=0"}, `"redirect_uri":"http://127.0.0.1:`, asleep},
+		{"behind something", []string{"port=0", "callbackhost=jump.example", "callbackport=443", "callbackmethod=https"},
+			`"redirect_uri":"https://jump.example:443/oidc/callback"`, asleep},
+		{"role", []string{"port=0", "role=dev"}, `"role":"dev"`, asleep},
+		{"an address that is no web page", []string{"-path=files", "port=0"}, "", "the server sent no address that a browser could open"},
+		{"an address that is a flag", []string{"-path=flags", "port=0"}, "", "the server sent no address that a browser could open"},
+		{"an address without state", []string{"-path=plain", "port=0"}, "", "the server sent no address that a browser could open"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			newShell(t, f).run(append([]string{"login", "-method=oidc"}, c.args...)...).wantErr(t, 2, c.errs)
+			got := f.last(t)
+			if !strings.Contains(got.body, c.redirect) || !strings.Contains(got.body, `"client_nonce":"`) || got.header.Get("X-Vault-Token") != "" {
+				t.Errorf("sent %s with %v", got.body, got.header)
+			}
+		})
+	}
+	newShell(t, f).run("login", "-method=oidc", "-output-curl-string", "port=0").wantCode(t, 0)
+}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,8 +73,14 @@ var signInAddress = regexp.MustCompile(`\n    (http\S+)\n`)
 // beginLogin starts a login on a port that is free, and waits for the address to sign in at.
 func beginLogin(t *testing.T, s *server, args ...string) *waiting {
 	t.Helper()
+	return beginLoginWith(t, s, nil, args...)
+}
+
+// beginLoginWith does so in an environment with more in it.
+func beginLoginWith(t *testing.T, s *server, env []string, args ...string) *waiting {
+	t.Helper()
 	w := &waiting{t: t, process: &process{exited: make(chan struct{}), ready: make(chan struct{})}}
-	w.cmd = s.command([]string{"VAULT_TOKEN="}, "jeton", append([]string{"login", "-method=oidc", "-format=json"}, args...)...)
+	w.cmd = s.command(append(env, "VAULT_TOKEN="), "jeton", append([]string{"login", "-method=oidc", "-format=json"}, args...)...)
 	r, pipe, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -235,6 +242,39 @@ func TestLoginInTheBrowserThatEndsEarly(t *testing.T) {
 				t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
 			}
 		})
+	}
+}
+
+// Unless told otherwise the command opens a browser, with nothing but the address.
+func TestLoginOpensABrowser(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("the program that opens a browser is another one here")
+	}
+	s := startDev(t)
+	p := withPeople(t, s)
+	bin, opened := filepath.Join(s.dir, "programs"), filepath.Join(s.dir, "opened")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\nprintf '%%s|' \"$@\" > %s.part && mv %s.part %s\n", opened, opened, opened)
+	if err := os.WriteFile(filepath.Join(bin, "xdg-open"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w := beginLoginWith(t, s, []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")}, "port=0")
+	var given []byte
+	await(t, patience, "the browser is opened", func() (there bool) {
+		var err error
+		given, err = os.ReadFile(opened)
+		return err == nil
+	})
+	if string(given) != w.address+"|" {
+		t.Errorf("the browser is given %q", given)
+	}
+	target, _ := p.SignIn(t, w.address, "ann")
+	fetch(t, get(t, target.String()))
+	if code := w.end(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, w.output())
 	}
 }
 

@@ -83,6 +83,16 @@ func TestFormPost(t *testing.T) {
 			}
 		})
 	}
+	t.Run("Vault's own command line posts the form without its nonce, and then asks with it", func(t *testing.T) {
+		b := newBrowser(t, object{"oidc_response_mode": "form_post"}, nil)
+		_, values := b.provider.SignIn(t, b.authURL(t, nil), "ann")
+		posted := asData(values)
+		delete(posted, "client_nonce")
+		b.Refused(t, backend.Update, "oidc/callback", posted, backend.Invalid, "invalid client_nonce")
+		if l, err := b.finish(t, asData(values)); err != nil || l.Alias.Name != "ann" {
+			t.Errorf("%v", err)
+		}
+	})
 	b := newBrowser(t, nil, nil)
 	data := b.back(t, "ann")
 	delete(data, "code")
