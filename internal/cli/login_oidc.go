@@ -59,17 +59,33 @@ func loginOIDC(s *session, c *api.Client, mount string, in *loginValues) (*api.S
 		}
 	}
 	sec, err := w.wait(ctx, listener, func(back url.Values) (*api.Secret, error) {
-		return c.Logical().ReadWithDataWithContext(ctx, "auth/"+mount+callbackPath, back)
+		sec, err := c.Logical().ReadWithDataWithContext(ctx, "auth/"+mount+callbackPath, back)
+		if err == nil && sec == nil {
+			err = nothing("Error authenticating: the server answered with nothing")
+		} else if err != nil {
+			err = &exitError{code: exitRemote, text: "Error authenticating: " + without(describe(err), back) + s.loginAdvice(err), cause: err}
+		}
+		return sec, err
 	})
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, nothing("Error authenticating: nobody signed in within %d minutes", int(browserWait.Minutes()))
 	case ctx.Err() != nil:
 		return nil, local("Error authenticating: interrupted")
-	case err != nil:
-		return nil, s.refusedLogin(err)
 	}
-	return sec, nil
+	return sec, err
+}
+
+// without is an error's text without what the browser brought: the client library's errors quote
+// the request's URL, and a code that was refused may still be good.
+func without(text string, back url.Values) string {
+	text = strings.ReplaceAll(text, "?"+back.Encode(), "")
+	for _, name := range []string{"state", "code", "id_token", "client_nonce"} {
+		if v := back.Get(name); v != "" {
+			text = strings.ReplaceAll(strings.ReplaceAll(text, url.QueryEscape(v), "…"), v, "…")
+		}
+	}
+	return text
 }
 
 func orElse(text, usual string) string {
@@ -155,8 +171,8 @@ func (w *browserWaiter) wait(ctx context.Context, listener net.Listener, finish 
 	var b brought
 	select {
 	case b = <-w.done:
-	case b.err = <-served:
-		return nil, b.err
+	case err := <-served:
+		return nil, nothing("Error authenticating: cannot serve the browser: %s", err)
 	case <-ctx.Done():
 		b.err = ctx.Err()
 	}

@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -250,4 +254,52 @@ func TestLoginOIDCRedirect(t *testing.T) {
 		})
 	}
 	newShell(t, f).run("login", "-method=oidc", "-output-curl-string", "port=0").wantCode(t, 0)
+}
+
+// What the browser brought, and this command's nonce, are in no error: neither when the server
+// refuses them nor when it cannot be reached.
+func TestLoginOIDCErrorsShowNoSecret(t *testing.T) {
+	const state, code = "the-state", "the code/of the provider"
+	for name, gone := range map[string]bool{"refused": false, "unreachable": true} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, map[string]answer{
+				"PUT auth/oidc/oidc/auth_url": ok(`{"data":{"auth_url":"https://idp.example/?state=` + state + `"}}`),
+				"GET auth/oidc/oidc/callback": {400, `{"errors":["Vault login failed."]}`},
+			})
+			sh := newShell(t, f)
+			sh.vars["VAULT_MAX_RETRIES"] = "0"
+			done := make(chan result, 1)
+			go func() { done <- sh.run("login", "-method=oidc", "port=0", "skip_browser=true") }()
+			var asked struct {
+				Redirect string `json:"redirect_uri"`
+				Nonce    string `json:"client_nonce"`
+			}
+			for asked.Redirect == "" {
+				f.mu.Lock()
+				if len(f.seen) > 0 {
+					if err := json.Unmarshal([]byte(f.seen[0].body), &asked); err != nil {
+						t.Error(err)
+					}
+				}
+				f.mu.Unlock()
+				runtime.Gosched()
+			}
+			if gone {
+				f.Close()
+			}
+			response, err := http.Get(asked.Redirect + "?" + url.Values{"state": {state}, "code": {code}}.Encode())
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			r := <-done
+			r.wantErr(t, 2, "Error authenticating: ")
+			told := strings.Replace(r.err, "?state="+state, "", 1) // the address to sign in at
+			for _, secret := range []string{state, code, url.QueryEscape(code), asked.Nonce} {
+				if strings.Contains(told, secret) {
+					t.Errorf("the error shows %q:\n%s", secret, told)
+				}
+			}
+		})
+	}
 }
