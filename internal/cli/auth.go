@@ -27,7 +27,7 @@ func authCommands() []command {
 
     $ jeton auth enable userpass
     $ jeton auth enable -path=machines approle`,
-			arity: exactly(1), surface: talks, predict: complete.PredictSet("approle", "userpass", "ldap", "cert", "jwt"), build: buildAuthEnable,
+			arity: exactly(1), surface: talks, predict: complete.PredictSet("approle", "userpass", "ldap", "cert", "jwt", "oidc"), build: buildAuthEnable,
 		},
 		{
 			name: "auth list", synopsis: "List enabled auth methods",

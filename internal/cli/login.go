@@ -19,8 +19,17 @@ it out of the shell's history.
     $ jeton login - < token.txt
     $ jeton login -method=userpass username=ann
     $ jeton login -method=approle role_id=db-reader
+    $ jeton login -method=jwt role=ci jwt=@token.jwt
+    $ jeton login -method=oidc role=developer
 
-What is not given and is needed is asked for.`,
+What is not given and is needed is asked for. A password or a JWT as an argument is
+seen by everybody on the machine: let it be asked for, or give it as jwt=@FILE or
+jwt=- (standard input).
+
+With -method=oidc you sign in in the browser. Its settings are pairs too: role,
+listenaddress and port (where this command waits for the browser; localhost and
+8250), callbackhost, callbackport and callbackmethod (where the provider sends the
+browser, if that is another address), skip_browser=true (do not open one).`,
 		arity: atLeast(0), surface: shows, predict: complete.PredictNothing,
 		build: buildLogin,
 	}}

@@ -22,6 +22,7 @@ func loginMethods() map[string]loginMethod {
 		"approle":  loginAppRole,
 		"cert":     loginCert,
 		"jwt":      loginJWT,
+		"oidc":     loginOIDC,
 		"github":   loginGitHub,
 	}
 }
@@ -149,12 +150,17 @@ func (s *session) submit(c *api.Client, path string, body map[string]any) (*api.
 	s.tokenFrom = ""
 	sec, err := c.Logical().WriteWithContext(s.ctx, path, body)
 	if err != nil {
-		return nil, &exitError{code: exitRemote, text: "Error authenticating: " + describe(err) + s.loginAdvice(err), cause: err}
+		return nil, s.refusedLogin(err)
 	}
 	if sec == nil {
 		return nil, nothing("Error authenticating: the server answered with nothing")
 	}
 	return sec, nil
+}
+
+// refusedLogin reports a login that failed.
+func (s *session) refusedLogin(err error) error {
+	return &exitError{code: exitRemote, text: "Error authenticating: " + describe(err) + s.loginAdvice(err), cause: err}
 }
 
 // loginAdvice is advice without the part about tokens: none was sent, rightly.

@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -246,5 +250,89 @@ func TestUnprintableTokenIsNotSent(t *testing.T) {
 	r.wantErr(t, 2, "configured Vault token contains non-printable characters and cannot be used")
 	if len(f.seen) != 0 || strings.Contains(r.err, "hvs.a") {
 		t.Errorf("%d requests, stderr %s", len(f.seen), r.err)
+	}
+}
+
+// The address that the provider sends the browser to is where this command listens, but for
+// what is said otherwise.
+func TestLoginOIDCRedirect(t *testing.T) {
+	f := newFake(t, map[string]answer{
+		"PUT auth/oidc/oidc/auth_url":  ok(`{"data":{"auth_url":""},"warnings":["the provider sleeps"]}`),
+		"PUT auth/files/oidc/auth_url": ok(`{"data":{"auth_url":"file:///etc/passwd?state=x"}}`),
+		"PUT auth/flags/oidc/auth_url": ok(`{"data":{"auth_url":"--version?state=x"}}`),
+		"PUT auth/plain/oidc/auth_url": ok(`{"data":{"auth_url":"https://idp.example/"}}`),
+	})
+	const asleep = "the server cannot begin the login: the provider sleeps"
+	for _, c := range []struct {
+		name     string
+		args     []string
+		redirect string
+		errs     string
+	}{
+		{"the usual host", []string{"port=0"}, `"redirect_uri":"http://localhost:`, asleep},
+		{"another address", []string{"listenaddress=127.0.0.1", "port=0"}, `"redirect_uri":"http://127.0.0.1:`, asleep},
+		{"behind something", []string{"port=0", "callbackhost=jump.example", "callbackport=443", "callbackmethod=https"},
+			`"redirect_uri":"https://jump.example:443/oidc/callback"`, asleep},
+		{"role", []string{"port=0", "role=dev"}, `"role":"dev"`, asleep},
+		{"an address that is no web page", []string{"-path=files", "port=0"}, "", "the server sent no address that a browser could open"},
+		{"an address that is a flag", []string{"-path=flags", "port=0"}, "", "the server sent no address that a browser could open"},
+		{"an address without state", []string{"-path=plain", "port=0"}, "", "the server sent no address that a browser could open"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			newShell(t, f).run(append([]string{"login", "-method=oidc"}, c.args...)...).wantErr(t, 2, c.errs)
+			got := f.last(t)
+			if !strings.Contains(got.body, c.redirect) || !strings.Contains(got.body, `"client_nonce":"`) || got.header.Get("X-Vault-Token") != "" {
+				t.Errorf("sent %s with %v", got.body, got.header)
+			}
+		})
+	}
+	newShell(t, f).run("login", "-method=oidc", "-output-curl-string", "port=0").wantCode(t, 0)
+}
+
+// What the browser brought, and this command's nonce, are in no error: neither when the server
+// refuses them nor when it cannot be reached.
+func TestLoginOIDCErrorsShowNoSecret(t *testing.T) {
+	const state, code = "the-state", "the code/of the provider"
+	for name, gone := range map[string]bool{"refused": false, "unreachable": true} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, map[string]answer{
+				"PUT auth/oidc/oidc/auth_url": ok(`{"data":{"auth_url":"https://idp.example/?state=` + state + `"}}`),
+				"GET auth/oidc/oidc/callback": {400, `{"errors":["Vault login failed."]}`},
+			})
+			sh := newShell(t, f)
+			sh.vars["VAULT_MAX_RETRIES"] = "0"
+			done := make(chan result, 1)
+			go func() { done <- sh.run("login", "-method=oidc", "port=0", "skip_browser=true") }()
+			var asked struct {
+				Redirect string `json:"redirect_uri"`
+				Nonce    string `json:"client_nonce"`
+			}
+			for asked.Redirect == "" {
+				f.mu.Lock()
+				if len(f.seen) > 0 {
+					if err := json.Unmarshal([]byte(f.seen[0].body), &asked); err != nil {
+						t.Error(err)
+					}
+				}
+				f.mu.Unlock()
+				runtime.Gosched()
+			}
+			if gone {
+				f.Close()
+			}
+			response, err := http.Get(asked.Redirect + "?" + url.Values{"state": {state}, "code": {code}}.Encode())
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			r := <-done
+			r.wantErr(t, 2, "Error authenticating: ")
+			told := strings.Replace(r.err, "?state="+state, "", 1) // the address to sign in at
+			for _, secret := range []string{state, code, url.QueryEscape(code), asked.Nonce} {
+				if strings.Contains(told, secret) {
+					t.Errorf("the error shows %q:\n%s", secret, told)
+				}
+			}
+		})
 	}
 }

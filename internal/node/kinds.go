@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"jeton/internal/auth/approle"
+	"jeton/internal/auth/jwt"
 	"jeton/internal/auth/ldap"
 	authtoken "jeton/internal/auth/token"
 	"jeton/internal/auth/userpass"
@@ -42,5 +43,7 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 		{Name: "approle", Class: mount.AuthClass, New: approle.New},
 		{Name: "userpass", Class: mount.AuthClass, New: userpass.New},
 		{Name: "ldap", Class: mount.AuthClass, New: ldap.New},
+		{Name: "jwt", Class: mount.AuthClass, New: jwt.New},
+		{Name: "oidc", Class: mount.AuthClass, New: jwt.New},
 	}, n.settings.Kinds...)
 }

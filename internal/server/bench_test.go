@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
+	"jeton/internal/auth/jwt/oidctest"
 	"jeton/internal/clock"
 	"jeton/internal/config"
 	"jeton/internal/mount"
@@ -129,6 +132,11 @@ func BenchmarkServe(b *testing.B) {
 		}
 	}
 	login := fmt.Sprintf(`{"role_id":%q,"secret_id":%q}`, role.Data.RoleID, secret.Data.SecretID)
+	key := oidctest.NewKey(b, jose.RS256, "")
+	s.must(b, "POST", "/v1/sys/auth/jwt", s.token, `{"type":"jwt"}`)
+	s.must(b, "POST", "/v1/auth/jwt/config", s.token, fmt.Sprintf(`{"jwt_validation_pubkeys":%q}`, key.PEM(b)))
+	s.must(b, "POST", "/v1/auth/jwt/role/bench", s.token, `{"role_type":"jwt","user_claim":"sub","bound_audiences":"a","token_policies":"bench"}`)
+	signed := fmt.Sprintf(`{"role":"bench","jwt":%q}`, key.Sign(b, map[string]any{"sub": "bench", "aud": "a", "exp": 4102444800}))
 	for _, op := range []struct{ name, method, path, token, body string }{
 		{"lookup-self", "GET", "/v1/auth/token/lookup-self", holder, ""},
 		{"kv-read", "GET", "/v1/secret/data/read", holder, ""},
@@ -136,6 +144,7 @@ func BenchmarkServe(b *testing.B) {
 		{"create-batch", "POST", "/v1/auth/token/create", s.token, `{"policies":["bench"],"ttl":"1h","type":"batch"}`},
 		{"renew-self", "POST", "/v1/auth/token/renew-self", "", ""},
 		{"approle-login", "POST", "/v1/auth/approle/login", "", login},
+		{"jwt-login", "POST", "/v1/auth/jwt/login", "", signed},
 		{"kv-write", "POST", "/v1/secret/data/", holder, kvBody},
 	} {
 		b.Run(op.name, func(b *testing.B) {

@@ -31,6 +31,7 @@ type bench struct {
 	// stored is how many tokens the server holds already.
 	stored int
 	server *process
+	signer *signer
 }
 
 // measured is all that a run found.
@@ -74,6 +75,9 @@ func main() {
 		fail(serveBare(*bare, *bareSize))
 	}
 	fail(b.setSizes(*sizes))
+	var err error
+	b.signer, err = newSigner()
+	fail(err)
 	switch {
 	case *overloaded:
 		fail(b.alone((*bench).overload))

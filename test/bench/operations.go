@@ -29,6 +29,7 @@ func operations() []operation {
 		{name: "token renew-self", peerOps: 1424, peerCPU: 961, cpuTimesBare: 4, opsTimesPeer: 8, durable: true, prepare: renewSelf},
 		{name: "one life", peerOps: 206, peerCPU: 6158, opsTimesPeer: 10, durable: true, prepare: oneLife},
 		{name: "AppRole login", peerOps: 921, peerCPU: 1325, cpuTimesBare: 5, opsTimesPeer: 8, durable: true, prepare: appRoleLogin},
+		{name: "JWT login", peerOps: 921, cpuTimesBare: 5, opsTimesPeer: 8, durable: true, prepare: jwtLogin},
 		{name: "KV v2 write", peerOps: 1226, peerCPU: 1132, cpuTimesBare: 5, opsTimesPeer: 8, durable: true, prepare: kvWrite},
 		{name: "batch token create", peerOps: 6359, peerCPU: 231, cpuTimesBare: 2.5, prepare: batchCreate},
 	}
@@ -135,6 +136,14 @@ func appRoleLogin(b *bench, _ int) (func(*connection) error, error) {
 	return func(c *connection) error { _, err := expect(c, r, 200); return err }, nil
 }
 
+// jwtLogin logs in with a token of the client's own. The target is AppRole's: there is no figure
+// of a peer for this.
+func jwtLogin(b *bench, client int) (func(*connection) error, error) {
+	token, err := b.signer.token(client)
+	r := request{method: "POST", path: "/v1/auth/jwt/login", body: fmt.Appendf(nil, `{"role":"bench","jwt":%q}`, token)}
+	return func(c *connection) error { _, err := expect(c, r, 200); return err }, err
+}
+
 // prepareServer mounts and writes what the operations use.
 func (b *bench) prepareServer() error {
 	steps := []struct{ method, path, body string }{
@@ -143,6 +152,9 @@ func (b *bench) prepareServer() error {
 		{"PUT", "/v1/sys/policies/acl/maker", `{"policy":"path \"auth/token/create\" { capabilities = [\"create\",\"update\"] }"}`},
 		{"POST", "/v1/sys/auth/approle", `{"type":"approle"}`},
 		{"POST", "/v1/auth/approle/role/bench", `{"token_policies":"bench","token_ttl":"1h"}`},
+		{"POST", "/v1/sys/auth/jwt", `{"type":"jwt"}`},
+		{"POST", "/v1/auth/jwt/config", fmt.Sprintf(`{"jwt_validation_pubkeys":%q}`, b.signer.public)},
+		{"POST", "/v1/auth/jwt/role/bench", `{"role_type":"jwt","user_claim":"sub","bound_audiences":"jeton","token_policies":"bench","token_ttl":"1h"}`},
 	}
 	for client := range b.clients {
 		steps = append(steps, struct{ method, path, body string }{"POST", "/v1/secret/data/bench/" + strconv.Itoa(client),

@@ -10,7 +10,9 @@ import (
 // surroundings are what the page of a login method needs beside a dev server: a directory, say,
 // or an identity provider. The environment variables that each returns are there in all blocks
 // of the page; what it starts ends with the test. A page without a row needs nothing.
-var surroundings = map[string]func(t *testing.T) []string{}
+var surroundings = map[string]func(t *testing.T) []string{
+	"jwt": identityProvider,
+}
 
 // headings are what every page has, so that a reader finds each method's set-up, policy and
 // errors in the same place.

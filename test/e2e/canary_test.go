@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"jeton/internal/auth/jwt/oidctest"
 )
 
 // canaries are secrets of a test: those it made up and those the server gave it.
@@ -207,6 +209,46 @@ func (c *canaries) logins() {
 	c.send("POST", "auth/userpass/login/nobody", "", object{"password": c.plant("password of nobody")})
 	c.done("POST", "auth/userpass/users/ada/password", s.root, object{"password": c.plant("new password")})
 	c.send("POST", "auth/userpass/users/ada", s.root, object{"password": strings.Repeat("x", 80) + c.plant("password too long")})
+	c.signedLogins()
+}
+
+// signedLogins log in with signed tokens, right and wrong, and in the browser.
+func (c *canaries) signedLogins() {
+	s, p := c.s, oidctest.New(c.s.t)
+	p.Person("ann", object{})
+	c.done("POST", "sys/auth/jwt", s.root, object{"type": "jwt"})
+	c.done("POST", "sys/auth/oidc", s.root, object{"type": "oidc"})
+	c.done("POST", "auth/jwt/config", s.root, object{"jwks_url": p.URL + "/keys"})
+	c.done("POST", "auth/jwt/role/ci", s.root, object{"role_type": "jwt", "user_claim": "sub", "bound_audiences": "a", "verbose_oidc_logging": true})
+	good := c.keep("JWT", p.Sign(s.t, object{"sub": "ci", "aud": "a", "note": c.plant("claim of a JWT")}))
+	c.keep("token of a login", c.done("POST", "auth/jwt/login", "", object{"role": "ci", "jwt": good}).Auth.ClientToken)
+	for _, claims := range []object{{"aud": "b"}, {"aud": c.plant("audience")}, {"aud": "a", "exp": c.plant("exp that is text")}, {"aud": "a", "sub": []any{c.plant("sub in a list")}}, {"aud": "a", "sub": "x", "exp": 1}} {
+		c.send("POST", "auth/jwt/login", "", object{"role": "ci", "jwt": c.keep("refused JWT", p.Sign(s.t, claims))})
+	}
+	c.send("POST", "auth/jwt/login", "", object{"role": "ci", "jwt": c.plant("text as JWT")})
+	c.send("POST", "auth/jwt/config", s.root, object{"jwks_url": "http://u:" + c.plant("password in a URL") + "@127.0.0.1:1/"})
+
+	c.keep("client secret", oidctest.ClientSecret)
+	c.done("POST", "auth/oidc/config", s.root, object{"oidc_discovery_url": p.URL, "oidc_client_id": oidctest.ClientID, "oidc_client_secret": oidctest.ClientSecret})
+	c.done("GET", "auth/oidc/config", s.root, nil)
+	const redirect = "http://localhost:8250/oidc/callback"
+	c.done("POST", "auth/oidc/role/r", s.root, object{"user_claim": "sub", "allowed_redirect_uris": redirect, "verbose_oidc_logging": true})
+	back := func() url.Values {
+		a := c.done("POST", "auth/oidc/oidc/auth_url", "", object{"role": "r", "redirect_uri": redirect, "client_nonce": c.plant("client nonce")})
+		_, rest, _ := strings.Cut(a.text, `"auth_url":"`)
+		address, _, _ := strings.Cut(rest, `"`)
+		_, values := p.SignIn(s.t, strings.ReplaceAll(address, `\u0026`, "&"), "ann")
+		values.Set("client_nonce", fmt.Sprintf("%s%06dxQzvW", call, len(c.planted)-1))
+		c.keep("state", values.Get("state"))
+		c.keep("code", values.Get("code"))
+		return values
+	}
+	c.keep("token of a login", c.done("GET", "auth/oidc/oidc/callback?"+back().Encode(), "", nil).Auth.ClientToken)
+	for _, field := range []string{"state", "code", "client_nonce", "error", "id_token", "iss"} {
+		values := back()
+		values.Set(field, c.plant("callback's "+field))
+		c.send("GET", "auth/oidc/oidc/callback?"+values.Encode(), "", nil)
+	}
 }
 
 func (c *canaries) values() {
@@ -323,6 +365,7 @@ func secretEndpoints() []string {
 		auth/approle/role/canary/secret-id-accessor/lookup auth/approle/role/canary/secret-id-accessor/destroy
 		auth/approle/role/canary/role-id auth/approle/role/canary/token-ttl auth/approle/role/canary/secret-id-num-uses
 		auth/approle/tidy/secret-id auth/userpass/login/ada auth/userpass/users/bob auth/userpass/users/ada/password
+		auth/jwt/login auth/jwt/config auth/jwt/role/e auth/jwt/oidc/auth_url auth/oidc/oidc/auth_url auth/oidc/oidc/callback
 		secret/data/e secret/metadata/e secret/delete/e secret/undelete/e secret/destroy/e secret/config plain/e cubbyhole/e
 		sys/capabilities sys/capabilities-accessor sys/capabilities-self sys/policies/acl/e sys/policy/e
 		sys/mounts/e sys/mounts/secret/tune sys/auth/e sys/auth/userpass/tune sys/remount

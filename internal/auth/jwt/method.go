@@ -1,0 +1,155 @@
+// Package jwt owns the login method of signed web tokens: those that a program brings along
+// (mounts and roles of type jwt), and those that an identity provider hands to a person in the
+// browser (type oidc).
+package jwt
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"jeton/internal/backend"
+	"jeton/internal/clock"
+	"jeton/internal/store"
+)
+
+// Method is the login method of one mount. Names of roles are in lower case everywhere: the
+// routes see to it before the policies are asked (CVE-2026-89322).
+type Method struct {
+	area  *store.Area
+	clock clock.Clock
+	log   *slog.Logger
+	known *cache
+	flow  flowKeys
+	fetch fetching
+	// talks holds a place for each conversation with the provider that a callback has begun:
+	// callbacks need no token, and each could wait for a provider that is slow.
+	talks chan struct{}
+	// unsubscribe ends what keeps known true; cancel ends what is being fetched.
+	unsubscribe, cancel func()
+}
+
+// fetching is what everything that asks another server has in common.
+type fetching struct {
+	clock clock.Clock
+	// life ends when the mount is closed; running are the goroutines that fetch.
+	life    context.Context
+	running *sync.WaitGroup
+	// patience bounds one question to another server.
+	patience time.Duration
+}
+
+const (
+	// usualPatience is less than a client's own, so that it hears what is wrong.
+	usualPatience = 10 * time.Second
+	mostTalks     = 64
+)
+
+var (
+	_ backend.Factory = New
+	_ backend.Renewer = (*Method)(nil)
+	_ backend.Closer  = (*Method)(nil)
+)
+
+// New opens the method that lives in env.Area. It asks no other server.
+func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
+	return Patient(usualPatience)(ctx, env)
+}
+
+// Patient is New with another bound on how long a provider may take to answer.
+func Patient(patience time.Duration) backend.Factory {
+	return func(ctx context.Context, env backend.Env) (backend.Backend, error) {
+		key, err := loadKey(ctx, env.Area)
+		if err != nil {
+			return nil, err
+		}
+		life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		m := &Method{
+			area: env.Area, clock: env.Clock, log: env.Log, known: newCache(), flow: newFlowKeys(key),
+			fetch: fetching{clock: env.Clock, life: life, running: &sync.WaitGroup{}, patience: patience},
+			talks: make(chan struct{}, mostTalks), cancel: cancel,
+		}
+		m.unsubscribe = env.Area.Subscribe(m.known.changed)
+		return m, nil
+	}
+}
+
+// loadKey returns the mount's key, and makes it the first time. Of two nodes that make one,
+// the first wins.
+func loadKey(ctx context.Context, area *store.Area) ([]byte, error) {
+	var key []byte
+	read := func(r store.Reader) (err error) {
+		key, err = r.Get(mountKey)
+		return err
+	}
+	err := area.View(ctx, read)
+	if err == nil || !isNotFound(err) {
+		return key, err
+	}
+	fresh := make([]byte, keySize)
+	rand.Read(fresh)
+	err = area.Update(ctx, func(tx store.Tx) error {
+		if err := read(tx); err == nil || !isNotFound(err) {
+			return err
+		}
+		key = fresh
+		return tx.Put(mountKey, fresh)
+	})
+	return key, err
+}
+
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
+
+// Close ends what is being fetched, and waits for it.
+func (m *Method) Close() error {
+	m.unsubscribe()
+	m.cancel()
+	m.fetch.running.Wait()
+	return nil
+}
+
+// Routes is the method's table. Contract: auth-methods §5.
+func (m *Method) Routes() []backend.Route {
+	return []backend.Route{
+		{
+			Pattern: "login", Open: true,
+			Summary: "Log in with a signed token (JWT).",
+			Write:   backend.Handle(m.login),
+		},
+		{
+			Pattern: "oidc/auth_url", Open: true,
+			Summary: "Begin a login in the browser.",
+			Detail:  "An empty auth_url says that it cannot begin; a warning says why.",
+			Write:   backend.Handle(m.authURL),
+		},
+		{
+			Pattern: "oidc/callback", Open: true,
+			Summary: "Complete a login in the browser.",
+			Read:    backend.Handle(m.callback),
+			Write:   backend.Handle(m.callback),
+		},
+		{
+			Pattern: "config",
+			Summary: "Whose tokens are believed.",
+			Detail:  "A write replaces all of it. The addresses in it are contacted, and the write is refused if they do not answer.",
+			Read:    backend.Handle(m.readConfig),
+			Write:   backend.Handle(m.writeConfig),
+		},
+		{
+			Pattern: "role",
+			Summary: "Names of the roles.",
+			List:    backend.Handle(m.listRoles),
+		},
+		{
+			Pattern: "role/{name|lower}",
+			Summary: "One role.",
+			Exists:  m.roleExists,
+			Read:    backend.Handle(m.readRole),
+			Write:   backend.Handle(m.writeRole),
+			Delete:  backend.Handle(m.deleteRole),
+		},
+	}
+}
