@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"jeton/internal/auth/approle"
+	"jeton/internal/auth/cert"
+	"jeton/internal/auth/kubernetes"
 	authtoken "jeton/internal/auth/token"
 	"jeton/internal/auth/userpass"
 	"jeton/internal/backend"
@@ -37,6 +39,8 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 		{Name: "kv", Class: mount.SecretClass, New: kv.New, Versioned: true,
 			Upgrade: func(ctx context.Context, area *store.Area) error { return kv.Upgrade(ctx, area, n.clock) }},
 		{Name: "approle", Class: mount.AuthClass, New: approle.New},
+		{Name: "cert", Class: mount.AuthClass, New: cert.New},
+		{Name: "kubernetes", Class: mount.AuthClass, New: kubernetes.New},
 		{Name: "userpass", Class: mount.AuthClass, New: userpass.New},
 	}, n.settings.Kinds...)
 }
