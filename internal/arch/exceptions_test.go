@@ -15,6 +15,8 @@ func exceptions() []exception {
 		{"import", "internal/engine/kv -> net/http", "the numbers of statuses, for answers whose status is part of the contract"},
 		{"import", "internal/engine/transit -> net/http", "the same: a batch of which some items fail has a status of its own"},
 		{"import", "internal/auth/jwt -> net/http", "a client of identity providers"},
+		{"import", "internal/auth/cert -> net/http", "a client: it fetches revocation lists and asks OCSP responders"},
+		{"import", "internal/auth/kubernetes -> net/http", "a client: it asks the Kubernetes API server"},
 		{"clock", "internal/daemon/daemon.go", "the one place that hands the wall clock to clock.NewSteady"},
 		{"clock", "internal/daemon/check.go", "the same, for a server that is checked and does not serve"},
 		{"clock", "internal/daemon/devtls.go", "the validity of a certificate is wall time"},

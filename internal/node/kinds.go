@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"jeton/internal/auth/approle"
+	"jeton/internal/auth/cert"
 	"jeton/internal/auth/jwt"
+	"jeton/internal/auth/kubernetes"
 	"jeton/internal/auth/ldap"
 	authtoken "jeton/internal/auth/token"
 	"jeton/internal/auth/userpass"
@@ -41,6 +43,8 @@ func (n *Node) kinds(h *House, rooms *sys.Rooms) []mount.Kind {
 			Upgrade: func(ctx context.Context, area *store.Area) error { return kv.Upgrade(ctx, area, n.clock) }},
 		{Name: "transit", Class: mount.SecretClass, New: transit.New},
 		{Name: "approle", Class: mount.AuthClass, New: approle.New},
+		{Name: "cert", Class: mount.AuthClass, New: cert.New},
+		{Name: "kubernetes", Class: mount.AuthClass, New: kubernetes.New},
 		{Name: "userpass", Class: mount.AuthClass, New: userpass.New},
 		{Name: "ldap", Class: mount.AuthClass, New: ldap.New},
 		{Name: "jwt", Class: mount.AuthClass, New: jwt.New},

@@ -27,7 +27,7 @@ func rawPaths() []string {
 // not, may not; what is not there says so; nothing panics and nothing is a fault of the server's.
 func TestEveryRoute(t *testing.T) {
 	h := open(t)
-	for _, kind := range []string{"approle", "userpass", "ldap", "jwt", "oidc"} {
+	for _, kind := range []string{"approle", "userpass", "ldap", "jwt", "oidc", "cert", "kubernetes"} {
 		h.do("POST", "sys/auth/"+kind, h.root, m{"type": kind}).empty()
 	}
 	h.mount("kv1")

@@ -5,6 +5,7 @@ package authtest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -32,6 +33,8 @@ type Bench struct {
 	Mount backend.Mount
 	// Remote is where calls come from.
 	Remote netip.AddrPort
+	// TLS is the connection that calls and renewals come over; nil for one without TLS.
+	TLS *tls.ConnectionState
 
 	factory backend.Factory
 	table   *backend.Table
@@ -95,7 +98,7 @@ func (b *Bench) Do(ctx context.Context, op backend.Operation, path string, data 
 		return nil, err
 	}
 	c := &backend.Call{
-		Operation: op, Path: match.Path, Mount: b.Mount, Captures: match.Captures, Data: body, Remote: b.Remote,
+		Operation: op, Path: match.Path, Mount: b.Mount, Captures: match.Captures, Data: body, Remote: b.Remote, TLS: b.TLS,
 	}
 	if op == backend.Update && match.Route.Exists != nil {
 		exists, err := match.Route.Exists(ctx, c)
@@ -144,7 +147,7 @@ func (b *Bench) Login(ctx context.Context, path string, data any) (*backend.Logi
 // Renew asks the method about a token that login earned.
 func (b *Bench) Renew(ctx context.Context, login *backend.Login) (*backend.Login, error) {
 	return b.Backend.(backend.Renewer).RenewLogin(ctx, backend.Renewal{
-		State: login.State, Policies: login.Policies, Metadata: login.Metadata, Mount: b.Mount,
+		State: login.State, Policies: login.Policies, Metadata: login.Metadata, Mount: b.Mount, TLS: b.TLS,
 	})
 }
 
