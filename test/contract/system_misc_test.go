@@ -142,11 +142,11 @@ func TestSystemStatus(t *testing.T) {
 			h.do("GET", "sys/replication/status", "", nil).is(200).has(m{"dr": m{"mode": "disabled"}, "performance": m{"mode": "disabled"}}, "data")
 		}},
 		{"sys §20 plugins/catalog", func(t *testing.T, h *house) {
-			a := h.do("GET", "sys/plugins/catalog", h.root, nil).is(200).has([]string{"approle", "ldap", "userpass"}, "data", "auth").has([]string{"kv", "transit"}, "data", "secret").has([]string{}, "data", "database")
-			if list, ok := a.at("data", "detailed").([]any); !ok || len(list) != 5 {
+			a := h.do("GET", "sys/plugins/catalog", h.root, nil).is(200).has([]string{"approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "userpass"}, "data", "auth").has([]string{"kv", "transit"}, "data", "secret").has([]string{}, "data", "database")
+			if list, ok := a.at("data", "detailed").([]any); !ok || len(list) != 9 {
 				t.Fatalf("detailed %v", a.at("data", "detailed"))
 			}
-			h.do("LIST", "sys/plugins/catalog/auth", h.root, nil).has([]string{"approle", "ldap", "userpass"}, "data", "keys")
+			h.do("LIST", "sys/plugins/catalog/auth", h.root, nil).has([]string{"approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "userpass"}, "data", "keys")
 			h.do("LIST", "sys/plugins/catalog/database", h.root, nil).fails(404)
 			h.do("LIST", "sys/plugins/catalog/nope", h.root, nil).is(400)
 			h.do("GET", "sys/plugins/catalog/secret/kv", h.root, nil).is(200).has(true, "data", "builtin").has("kv", "data", "name").has([]string{}, "data", "args").has("", "data", "command").has("", "data", "sha256")

@@ -1,6 +1,7 @@
 package contract_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -57,7 +58,11 @@ func TestSystemRotation(t *testing.T) {
 			h, keys := shares(t)
 			h.do("PUT", "sys/seal", h.root, nil).empty()
 			h.unsealWith(keys[0]).has(1, "progress")
-			h.do("PUT", "sys/unseal", "", m{"key": "ab" + keys[1][2:]}, from("198.51.100.7:1")).failsLike(400, "invalid key: this is not one of the current key shares")
+			other := "ab"
+			if strings.HasPrefix(keys[1], other) {
+				other = "cd"
+			}
+			h.do("PUT", "sys/unseal", "", m{"key": other + keys[1][2:]}, from("198.51.100.7:1")).failsLike(400, "invalid key: this is not one of the current key shares")
 			h.do("PUT", "sys/unseal", "", m{"key": keys[1][:64]}).failsLike(400, "invalid key: a share of these keys has 33 bytes, not 32")
 			h.do("GET", "sys/seal-status", "", nil).has(1, "progress")
 			h.unsealWith(keys[1], keys[2]).has(false, "sealed")
