@@ -85,17 +85,17 @@ bench: build ## Measure bin/jeton beside a bare server, also with a million toke
 
 .PHONY: bench-quick
 bench-quick: build ## The same within a minute
-	$(GO) run ./test/bench -time 1s -sizes 10000 -settle 3s
+	$(GO) run ./test/bench -time 700ms -sizes 10000 -settle 3s
 
-.PHONY: bench-overload
-bench-overload: build ## Offer bin/jeton twice what it can do, and see what becomes of it
-	$(GO) run ./test/bench -overload
-
-SOAKTIME ?= 10m
+SOAK ?= 5m
 
 .PHONY: soak
-soak: build ## Mixed load with churn for SOAKTIME (10m): what grows, and what levels off
-	$(GO) run ./test/bench -soak $(SOAKTIME)
+soak: build ## Mixed load with churn for SOAK (5m): memory, disk, latency and files must level off
+	$(GO) run ./test/bench -soak $(SOAK)
+
+.PHONY: overload
+overload: build ## Drive bin/jeton at twice its capacity: the rest must be shed, and recovery immediate
+	$(GO) run ./test/bench -overload
 
 .PHONY: bench-packages
 bench-packages: ## Run the benchmarks of the packages

@@ -88,7 +88,7 @@ func (b *bench) fill(maker string, n int, made func(token string)) error {
 		body: []byte(`{"policies":["bench"],"ttl":"24h","display_name":"growth"}`)}
 	for range commitClients {
 		clients.Go(func() {
-			c := &connection{address: b.server.address}
+			c := b.server.connection()
 			for left.Add(-1) >= 0 && failed.count.Load() == 0 {
 				out, err := expect(c, create, 200)
 				var reply authReply
@@ -134,7 +134,7 @@ func (b *bench) tree(n int) (top string, some []string, err error) {
 
 // search asks for pages of a hundred tokens with details.
 func (b *bench) search(g *growth) error {
-	c := &connection{address: b.server.address}
+	c := b.server.connection()
 	page := request{method: "GET", path: "/v1/auth/token/search?limit=100&policy=bench", token: b.server.token}
 	var took []float64
 	for range searchPages {
@@ -157,7 +157,7 @@ func (b *bench) sweep(g *growth, top string, children []string) error {
 		return err
 	}
 	g.RestP99, g.LookupCPU = rest.P99, rest.CPU
-	c := &connection{address: b.server.address}
+	c := b.server.connection()
 	at := time.Now()
 	if _, err := expect(c, request{method: "POST", path: "/v1/auth/token/revoke-self", token: top}, 204); err != nil {
 		return err
@@ -189,7 +189,7 @@ func (b *bench) restart(g *growth, settle time.Duration) error {
 	if err := old.stop(); err != nil {
 		return err
 	}
-	fresh, err := startJeton(b.binary, old.dir)
+	fresh, err := startJeton(b.binary, old.dir, nil)
 	if err != nil {
 		return err
 	}

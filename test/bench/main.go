@@ -25,20 +25,34 @@ type bench struct {
 	only    string
 	// profiles is where the server's CPU profile of each operation goes; "" for none.
 	profiles string
+	// soak is how long the mixed load runs; 0 is no such run. overload asks for the run beyond
+	// capacity.
+	soak     time.Duration
+	overload bool
 	// sizes are the numbers of stored tokens at which growth is measured, ascending.
 	sizes  []int
 	settle time.Duration
 	// stored is how many tokens the server holds already.
 	stored int
 	server *process
+	// signer signs what clients log in with.
 	signer *signer
 }
 
 // measured is all that a run found.
 type measured struct {
+	Variants []variant `json:"variants"`
+	Disk     disk      `json:"disk"`
+	Growth   []growth  `json:"growth"`
+	// Soak and Overload are of runs that were asked for by name.
+	Soak     *soak     `json:"soak,omitempty"`
+	Overload *overload `json:"overload,omitempty"`
+}
+
+// variant is all operations in one way of running the server.
+type variant struct {
+	Name       string   `json:"name"`
 	Operations []result `json:"operations"`
-	Disk       disk     `json:"disk"`
-	Growth     []growth `json:"growth"`
 }
 
 // result is one measured row.
@@ -60,6 +74,8 @@ func main() {
 	b := &bench{}
 	bare := flag.String("bare", "", "serve as the bare server on this address")
 	bareSize := flag.Int("bare-size", 600, "the size of the bare server's answer")
+	bareCert := flag.String("bare-cert", "", "the bare server's certificate; empty for no TLS")
+	bareKey := flag.String("bare-key", "", "and its key")
 	out := flag.String("json", "", "write the results to this file as JSON")
 	flag.StringVar(&b.binary, "binary", "bin/jeton", "the server")
 	flag.IntVar(&b.clients, "clients", 32, "closed-loop clients")
@@ -67,25 +83,17 @@ func main() {
 	flag.StringVar(&b.only, "only", "", "measure only operations whose name contains this")
 	flag.StringVar(&b.profiles, "profiles", "", "write the server's CPU profile of each operation into this directory (costs a little)")
 	sizes := flag.String("sizes", "10000,100000", "numbers of stored tokens at which growth is measured, ascending; empty for none")
-	overloaded := flag.Bool("overload", false, "offer twice what the server can do, and nothing else")
-	soaked := flag.Duration("soak", 0, "run a mixed load for this long, and nothing else")
 	flag.DurationVar(&b.settle, "settle", 10*time.Second, "how long the server is watched after a restart")
+	flag.DurationVar(&b.soak, "soak", 0, "run a mixed load with churn for this long instead")
+	flag.BoolVar(&b.overload, "overload", false, "drive the server beyond its capacity instead")
 	flag.Parse()
 	if *bare != "" {
-		fail(serveBare(*bare, *bareSize))
+		fail(serveBare(*bare, *bareSize, *bareCert, *bareKey))
 	}
 	fail(b.setSizes(*sizes))
 	var err error
 	b.signer, err = newSigner()
 	fail(err)
-	switch {
-	case *overloaded:
-		fail(b.alone((*bench).overload))
-		return
-	case *soaked > 0:
-		fail(b.alone(func(b *bench) error { return b.soak(*soaked) }))
-		return
-	}
 	results, err := b.run()
 	report(results)
 	fail(err)
@@ -104,13 +112,17 @@ func fail(err error) {
 }
 
 // serveBare answers JSON of a size and does nothing else.
-func serveBare(address string, size int) error {
+func serveBare(address string, size int, certFile, keyFile string) error {
 	body := []byte(`{"data":"` + strings.Repeat("x", size) + "\"}\n")
-	return http.ListenAndServe(address, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = w.Write(body)
-	}))
+	})
+	if certFile != "" {
+		return http.ListenAndServeTLS(address, certFile, keyFile, answer)
+	}
+	return http.ListenAndServe(address, answer)
 }
 
 // setSizes reads a list of numbers.
@@ -127,22 +139,6 @@ func (b *bench) setSizes(list string) error {
 
 // run measures everything. On an error it returns what it has.
 func (b *bench) run() (out measured, err error) {
-	bareServer, err := startBare(600)
-	if err != nil {
-		return out, err
-	}
-	defer func() { err = errors.Join(err, bareServer.stop()) }()
-	get := operation{name: "bare net/http", prepare: func(*bench, int) (func(*connection) error, error) {
-		return func(c *connection) error {
-			_, err := expect(c, request{method: "GET", path: "/"}, 200)
-			return err
-		}, nil
-	}}
-	base, err := b.measure(get, bareServer)
-	if err != nil {
-		return out, err
-	}
-	out.Operations = append(out.Operations, base)
 	dir, err := os.MkdirTemp("", "jeton-bench")
 	if err != nil {
 		return out, err
@@ -153,29 +149,22 @@ func (b *bench) run() (out measured, err error) {
 			err = errors.Join(err, b.server.stop())
 		}
 	}()
-	if err := b.open(filepath.Join(dir, "operations")); err != nil {
+	switch {
+	case b.soak > 0:
+		out.Soak, err = b.runSoak(dir)
+		return out, err
+	case b.overload:
+		out.Overload, err = b.runOverload(dir)
 		return out, err
 	}
-	if err := b.runOperations(base, &out); err != nil {
-		return out, err
-	}
-	if b.only != "" {
-		return out, nil
-	}
-	if err := b.runAudited(dir, base, &out); err != nil {
-		return out, err
-	}
-	if out.Disk, err = b.measureDisk(dir); err != nil {
+	if err := b.runVariants(dir, &out); err != nil || b.only != "" {
 		return out, err
 	}
 	if len(b.sizes) == 0 {
 		return out, nil
 	}
 	// Growth begins with no tokens.
-	if err := b.server.stop(); err != nil {
-		return out, err
-	}
-	if err := b.open(filepath.Join(dir, "growth")); err != nil {
+	if err := b.open(filepath.Join(dir, "growth"), nil); err != nil {
 		return out, err
 	}
 	for _, size := range b.sizes {
@@ -188,31 +177,53 @@ func (b *bench) run() (out measured, err error) {
 	return out, nil
 }
 
-// alone does one thing with a server of its own.
-func (b *bench) alone(do func(*bench) error) (err error) {
-	dir, err := os.MkdirTemp("", "jeton-bench")
+// runVariants measures all operations in the clear, with a file audit device, and over TLS.
+func (b *bench) runVariants(dir string, out *measured) error {
+	if err := b.open(filepath.Join(dir, "operations"), nil); err != nil {
+		return err
+	}
+	plain, err := b.runOperations("TLS off, audit off", nil, nil)
+	out.Variants = append(out.Variants, plain)
+	if err != nil || b.only != "" {
+		return err
+	}
+	if out.Disk, err = b.measureDisk(dir); err != nil {
+		return err
+	}
+	options := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
+	if err := b.server.call("PUT", "/v1/sys/audit/file", options, nil); err != nil {
+		return err
+	}
+	audited, err := b.runOperations("TLS off, audit on (file)", nil, &plain)
+	out.Variants = append(out.Variants, audited)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	defer func() {
-		if b.server != nil {
-			err = errors.Join(err, b.server.stop())
-		}
-	}()
-	if err := b.open(filepath.Join(dir, "alone")); err != nil {
+	secure, err := newCertificate(dir)
+	if err != nil {
 		return err
 	}
-	return do(b)
+	if err := b.open(filepath.Join(dir, "secure"), secure); err != nil {
+		return err
+	}
+	overTLS, err := b.runOperations("TLS on, audit off", secure, nil)
+	out.Variants = append(out.Variants, overTLS)
+	return err
 }
 
-// open starts a new server in dir and makes what the operations use.
-func (b *bench) open(dir string) (err error) {
-	b.server = nil
+// open starts a new server in dir, in place of the one before, and makes what the operations use.
+func (b *bench) open(dir string, secure *certificate) (err error) {
+	if b.server != nil {
+		old := b.server
+		b.server = nil
+		if err := old.stop(); err != nil {
+			return err
+		}
+	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if b.server, err = startJeton(b.binary, dir); err != nil {
+	if b.server, err = startJeton(b.binary, dir, secure); err != nil {
 		return err
 	}
 	if err := b.server.initialise(); err != nil {
@@ -221,35 +232,47 @@ func (b *bench) open(dir string) (err error) {
 	return b.prepareServer()
 }
 
-func (b *bench) runOperations(base result, out *measured) error {
+// runOperations measures a bare server and all operations of the present one. without is the
+// same without an audit device; nil where there is none.
+func (b *bench) runOperations(name string, secure *certificate, without *variant) (out variant, err error) {
+	out.Name = name
+	bareServer, err := startBare(600, secure)
+	if err != nil {
+		return out, err
+	}
+	get := operation{name: "bare net/http", prepare: func(*bench, int) (func(*connection) error, error) {
+		return func(c *connection) error {
+			_, err := expect(c, request{method: "GET", path: "/"}, 200)
+			return err
+		}, nil
+	}}
+	base, err := b.measure(get, bareServer)
+	if err = errors.Join(err, bareServer.stop()); err != nil {
+		return out, err
+	}
+	out.Operations = append(out.Operations, base)
 	for _, op := range operations() {
 		if !strings.Contains(op.name, b.only) {
 			continue
 		}
 		r, err := b.measure(op, b.server)
 		if err != nil {
-			return fmt.Errorf("%s: %w", op.name, err)
+			return out, fmt.Errorf("%s: %w", op.name, err)
 		}
 		judge(op, base, &r)
+		switch {
+		case without != nil:
+			was := without.Operations[len(out.Operations)].CPUTimesBare
+			r.Verdict = fmt.Sprintf("%+.0f %% cpu by the audit device", (r.CPUTimesBare/was-1)*100)
+			if op.name == "token lookup-self" {
+				r.Verdict += "; wants at most +50 %"
+			}
+		case secure != nil:
+			r.Verdict = "" // the targets are of a server in the clear
+		}
 		out.Operations = append(out.Operations, r)
 	}
-	return nil
-}
-
-// runAudited measures the first operation again with a file audit device.
-func (b *bench) runAudited(dir string, base result, out *measured) error {
-	options := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
-	if err := b.server.call("PUT", "/v1/sys/audit/file", options, nil); err != nil {
-		return err
-	}
-	r, err := b.measure(operation{name: "lookup-self, audited", prepare: lookupSelf}, b.server)
-	if err != nil {
-		return err
-	}
-	r.CPUTimesBare = r.CPU / base.CPU
-	r.Verdict = fmt.Sprintf("%+.0f %% of lookup-self's cpu; wants at most +50 %%", (r.CPU/out.Operations[1].CPU-1)*100)
-	out.Operations = append(out.Operations, r)
-	return b.server.call("DELETE", "/v1/sys/audit/file", "", nil)
+	return out, nil
 }
 
 // judge sets a row against the bare server and the peer.
@@ -289,7 +312,7 @@ func (b *bench) measure(op operation, p *process) (result, error) {
 		begin := time.Now()
 		for i := range runs {
 			clients.Go(func() {
-				c := &connection{address: p.address}
+				c := p.connection()
 				for time.Since(begin) < length {
 					at := time.Now()
 					if err := runs[i](c); err != nil {
@@ -331,13 +354,18 @@ func (b *bench) measure(op operation, p *process) (result, error) {
 
 // report prints the tables for people.
 func report(m measured) {
-	fmt.Printf("%-22s %10s %9s %9s %9s %9s %7s %7s %5s  %s\n", "operation", "ops/s", "p50 µs", "p99 µs", "p99.9 µs", "cpu µs", "x bare", "x peer", "fail", "target")
-	for _, r := range m.Operations {
-		fmt.Printf("%-22s %10.0f %9.0f %9.0f %9.0f %9.1f %7.2f %7.1f %5d  %s\n",
-			r.Name, r.OpsPerSec, r.P50, r.P99, r.P999, r.CPU, r.CPUTimesBare, r.OpsTimesPeer, r.Failures, r.Verdict)
+	for _, v := range m.Variants {
+		fmt.Printf("\n%s\n%-22s %10s %9s %9s %9s %9s %7s %7s %5s  %s\n", v.Name, "operation", "ops/s", "p50 µs", "p99 µs", "p99.9 µs", "cpu µs", "x bare", "x peer", "fail", "target")
+		for _, r := range v.Operations {
+			fmt.Printf("%-22s %10.0f %9.0f %9.0f %9.0f %9.1f %7.2f %7.1f %5d  %s\n",
+				r.Name, r.OpsPerSec, r.P50, r.P99, r.P999, r.CPU, r.CPUTimesBare, r.OpsTimesPeer, r.Failures, r.Verdict)
+		}
 	}
 	if d := m.Disk; d.Syncs > 0 {
 		fmt.Printf("\ndisk: %.0f syncs/s by one thread; %.0f durable commits/s by %d clients: %.2f a sync\n", d.Syncs, d.Commits, commitClients, d.Ratio)
 	}
 	reportGrowth(m.Growth)
+	plot(m.Growth)
+	m.Soak.report()
+	m.Overload.report()
 }

@@ -1,52 +1,113 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// crowd is how many clients are there when the server is overloaded: more than it works for at
-// once.
-const crowd = 8192
-
-// overload measures what the server does at its peak, then offers twice that, and then looks at
-// once how it has recovered. The operation is the making of tokens: durable, and the dearest for
-// the server in proportion to what it costs the clients on the same two cores.
-func (b *bench) overload() error {
-	peak, err := b.measure(operation{name: "token create", prepare: tokenCreate}, b.server)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("peak: %.0f/s, %d clients in a closed loop, p99 %.1f ms\n", peak.OpsPerSec, b.clients, peak.P99/1e3)
-	create := creation(b)
-	for _, times := range []float64{1, 2} {
-		offered := arrivals{perSecond: times * peak.OpsPerSec, clients: crowd}
-		out := offered.drive(context.Background(), b.seconds, b.server.address, create)
-		seconds := b.seconds.Seconds()
-		fmt.Printf("offered %.0f x peak: %.0f/s done (%.0f %% of peak; p50 %.1f, p99 %.1f ms), %.0f/s shed (p50 %.1f, p99 %.1f ms; %d without Retry-After), %.0f/s found no client, %d failures\n",
-			times, float64(len(out.done))/seconds, 100*float64(len(out.done))/seconds/peak.OpsPerSec, at(out.done, .5), at(out.done, .99),
-			float64(len(out.shed))/seconds, at(out.shed, .5), at(out.shed, .99), out.bare, float64(out.missed)/seconds, out.failed.count.Load())
-		if first := out.failed.first.Load(); first != nil {
-			fmt.Printf("  the first failure: %v\n", *first)
-		}
-	}
-	after, err := b.measure(operation{name: "token create", prepare: tokenCreate}, b.server)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("right after it: %.0f/s (%.0f %% of peak), p99 %.1f ms, %d failures\n", after.OpsPerSec, 100*after.OpsPerSec/peak.OpsPerSec, after.P99/1e3, after.Failures)
-	return nil
+// overload is what the server does beyond its capacity.
+type overload struct {
+	Stages []overloadStage `json:"stages"`
 }
 
-// creation makes one token.
-func creation(b *bench) func(c *connection) (response, error) {
-	r := request{method: "POST", path: "/v1/auth/token/create", token: b.server.token,
+// overloadStage is one number of clients.
+type overloadStage struct {
+	Name    string `json:"name"`
+	Clients int    `json:"clients"`
+	// OpsPerSec counts the answers that were not shed, P99 (ms) is theirs.
+	OpsPerSec float64 `json:"ops_per_second"`
+	P99       float64 `json:"p99_ms"`
+	// Shed counts the 503 with Retry-After, ShedP99 (ms) is theirs. Failures are all else.
+	Shed     int64   `json:"shed"`
+	ShedP99  float64 `json:"shed_p99_ms"`
+	Failures int64   `json:"failures"`
+}
+
+// admitted is how many requests the server works on at once (internal/server, mostRequests).
+const admitted = 4096
+
+// runOverload drives token creation with as many clients as the server lets in, with twice as
+// many, and again with few.
+func (b *bench) runOverload(dir string) (*overload, error) {
+	if err := b.open(filepath.Join(dir, "overload"), nil); err != nil {
+		return nil, err
+	}
+	out := &overload{}
+	for _, stage := range []overloadStage{
+		{Name: "usual", Clients: b.clients}, {Name: "at capacity", Clients: admitted}, {Name: "twice the capacity", Clients: 2 * admitted},
+		{Name: "at once afterwards", Clients: b.clients},
+	} {
+		out.Stages = append(out.Stages, b.press(stage))
+	}
+	return out, nil
+}
+
+// press runs closed-loop clients. One that is shed comes back when it is told to.
+func (b *bench) press(stage overloadStage) overloadStage {
+	create := request{method: "POST", path: "/v1/auth/token/create", token: b.server.token,
 		body: []byte(`{"policies":["bench"],"ttl":"1h","display_name":"bench"}`)}
-	return func(c *connection) (response, error) {
-		out, err := c.do(r)
-		if err == nil && out.status != 200 && out.status != 503 {
-			err = fmt.Errorf("status %d: %.200s", out.status, out.body)
+	var (
+		mu           sync.Mutex
+		served, shed []time.Duration // guarded by mu
+		failed       atomic.Int64
+		clients      sync.WaitGroup
+		begin        = time.Now()
+		// Connecting so many takes a while, and is no part of it.
+		counted = begin.Add(2 * time.Second)
+		end     = counted.Add(b.seconds)
+	)
+	for range stage.Clients {
+		clients.Go(func() {
+			c := b.server.connection()
+			for time.Now().Before(end) {
+				at := time.Now()
+				out, err := c.do(create)
+				took, now := time.Since(at), time.Now()
+				counts := now.After(counted) && now.Before(end)
+				switch {
+				case err != nil || out.status != 200 && out.status != 503:
+					failed.Add(1)
+				case out.status == 503:
+					if counts {
+						mu.Lock()
+						shed = append(shed, took)
+						mu.Unlock()
+					}
+					<-time.After(time.Second) // Retry-After
+				case counts:
+					mu.Lock()
+					served = append(served, took)
+					mu.Unlock()
+				}
+			}
+			if c.conn != nil {
+				_ = c.conn.Close()
+			}
+		})
+	}
+	clients.Wait()
+	p99 := func(all []time.Duration) float64 {
+		if len(all) == 0 {
+			return 0
 		}
-		return out, err
+		slices.Sort(all)
+		return float64(all[len(all)*99/100]) / 1e6
+	}
+	stage.OpsPerSec, stage.P99 = float64(len(served))/b.seconds.Seconds(), p99(served)
+	stage.Shed, stage.ShedP99, stage.Failures = int64(len(shed)), p99(shed), failed.Load()
+	return stage
+}
+
+func (o *overload) report() {
+	if o == nil {
+		return
+	}
+	fmt.Printf("%-20s %8s %9s %9s %9s %11s %5s\n", "stage", "clients", "ops/s", "p99 ms", "shed", "shed p99 ms", "fail")
+	for _, s := range o.Stages {
+		fmt.Printf("%-20s %8d %9.0f %9.1f %9d %11.1f %5d\n", s.Name, s.Clients, s.OpsPerSec, s.P99, s.Shed, s.ShedP99, s.Failures)
 	}
 }

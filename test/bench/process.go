@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,12 @@ type process struct {
 	dir     string
 	// token is the root token, share the one unseal key.
 	token, share string
+	// tls is how clients speak to it; nil is in the clear.
+	tls *tls.Config
 }
+
+// connection is one that is not open yet.
+func (p *process) connection() *connection { return &connection{address: p.address, tls: p.tls} }
 
 // start runs a command and waits until its port answers.
 func start(address string, cmd *exec.Cmd) (*process, error) {
@@ -107,8 +113,9 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// startBare runs this program as the server that answers and does nothing else.
-func startBare(size int) (*process, error) {
+// startBare runs this program as the server that answers and does nothing else. secure is nil for
+// no TLS.
+func startBare(size int, secure *certificate) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -117,17 +124,29 @@ func startBare(size int) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(address, exec.Command(self, "-bare", address, "-bare-size", strconv.Itoa(size)))
+	args := []string{"-bare", address, "-bare-size", strconv.Itoa(size)}
+	if secure != nil {
+		args = append(args, "-bare-cert", secure.certFile, "-bare-key", secure.keyFile)
+	}
+	p, err := start(address, exec.Command(self, args...))
+	if err == nil && secure != nil {
+		p.tls = secure.client
+	}
+	return p, err
 }
 
 // startJeton runs a durable server in dir, initialises it where it is new, and unseals it.
-func startJeton(binary, dir string) (*process, error) {
+func startJeton(binary, dir string, secure *certificate) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf("storage \"embedded\" {\n  path = %q\n}\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n}\n",
-		filepath.Join(dir, "data"), address)
+	transport := "tls_disable = true"
+	if secure != nil {
+		transport = fmt.Sprintf("tls_cert_file = %q\n  tls_key_file = %q", secure.certFile, secure.keyFile)
+	}
+	config := fmt.Sprintf("storage \"embedded\" {\n  path = %q\n}\nlistener \"tcp\" {\n  address = %q\n  %s\n}\n",
+		filepath.Join(dir, "data"), address, transport)
 	path := filepath.Join(dir, "bench.hcl")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, err
@@ -144,6 +163,9 @@ func startJeton(binary, dir string) (*process, error) {
 		return nil, err
 	}
 	p.dir = dir
+	if secure != nil {
+		p.tls = secure.client
+	}
 	return p, nil
 }
 
@@ -166,7 +188,7 @@ func (p *process) unseal() error {
 
 // call is one request outside the measurement. Its answer goes into out.
 func (p *process) call(method, path, body string, out any) error {
-	c := &connection{address: p.address}
+	c := p.connection()
 	r, err := c.do(request{method: method, path: path, token: p.token, body: []byte(body)})
 	if err != nil {
 		return err

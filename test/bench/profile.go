@@ -17,7 +17,7 @@ func (b *bench) profile(name string, p *process) <-chan error {
 		return done
 	}
 	go func() {
-		c := &connection{address: p.address}
+		c := p.connection()
 		path := fmt.Sprintf("/v1/sys/pprof/profile?seconds=%d", max(1, int(b.seconds/time.Second)))
 		out, err := expect(c, request{method: "GET", path: path, token: p.token}, 200)
 		if err == nil {

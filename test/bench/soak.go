@@ -1,245 +1,284 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"strconv"
+	"io/fs"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// The mixed load of a soak, in operations a second. Tokens live for a moment, so that as many end
-// by expiry in a second as are made.
-const (
-	soakCreations = 3000
-	soakLogins    = 1500
-	soakKept      = 500 // made, renewed, and revoked
-	soakLookups   = 2000
-	soakWrites    = 300
-	soakReads     = 1000
-	// soakClients share each kind of work.
-	soakClients = 64
-	// soakTTL is the life of the tokens that are left to expire, in seconds.
-	soakTTL = 10
-	// soakEvery is how often the server is looked at.
-	soakEvery = 10 * time.Second
-)
-
-// look is the state of the server at one moment of a soak.
-type look struct {
-	after      time.Duration
-	residentMB int64
-	diskMB     int64
-	files      int
-	tokens     int64
-	cpu        float64
-	lookups    int
-	p50, p99   float64
+// soak is a mixed load with churn: what it costs must level off.
+type soak struct {
+	Samples []soakSample `json:"samples"`
+	// Expiry is the part in which expiryRate tokens expire each second.
+	Expiry soakExpiry `json:"expiry"`
+	// Failures must be 0.
+	Failures int64 `json:"failures"`
 }
 
-// soak runs the mixed load and prints what the server takes as time goes by, and whether it has
-// levelled off: the last third of the looks against the third before it.
-func (b *bench) soak(length time.Duration) error {
-	if err := b.server.call("POST", "/v1/auth/approle/role/bench", fmt.Sprintf(`{"token_policies":"bench","token_ttl":"%ds"}`, soakTTL), nil); err != nil {
-		return err
+// soakSample is what the server was like at the end of one stretch.
+type soakSample struct {
+	Seconds   float64 `json:"seconds"`
+	OpsPerSec float64 `json:"ops_per_second"`
+	// P99 is that of lookups within the stretch, in µs.
+	P99        float64 `json:"lookup_p99_us"`
+	ResidentMB int64   `json:"resident_mb"`
+	DiskMB     float64 `json:"disk_mb"`
+	Files      int     `json:"files"`
+	Tokens     int64   `json:"tokens"`
+}
+
+// soakExpiry is how the sweeper keeps pace.
+type soakExpiry struct {
+	Tokens  int     `json:"tokens"`
+	RestP99 float64 `json:"rest_p99_us"`
+	P99     float64 `json:"p99_us"`
+	// Lag is how long after the last expiry the last token was gone, in seconds.
+	Lag float64 `json:"lag_seconds"`
+}
+
+const (
+	// soakStretches is how many samples are taken.
+	soakStretches = 10
+	// expiryRate tokens expire each second for expirySeconds.
+	expiryRate    = 5000
+	expirySeconds = 20
+)
+
+// churn is what a client of the soak does, again and again: a login that is used, renewed, and
+// then revoked by one client, and left to expire by three.
+func (b *bench) churn(client int, latencies *[]time.Duration, mu *sync.Mutex) (func(c *connection) error, error) {
+	login, err := appRoleLogin(b, client)
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), length)
-	defer cancel()
-	load := &soakLoad{bench: b}
-	var running sync.WaitGroup
-	for _, work := range load.work() {
-		run, err := work.prepare(b, 0)
+	write, err := kvWrite(b, client)
+	if err != nil {
+		return nil, err
+	}
+	create := request{method: "POST", path: "/v1/auth/token/create", token: b.server.token, body: []byte(`{"policies":["bench"],"ttl":"15s"}`)}
+	return func(c *connection) error {
+		if err := login(c); err != nil {
+			return err
+		}
+		made, err := expect(c, create, 200)
 		if err != nil {
 			return err
 		}
-		running.Go(func() {
-			arrivals{perSecond: work.perSecond, clients: soakClients}.drive(ctx, length, b.server.address, func(c *connection) (response, error) {
-				at := time.Now()
-				err := run(c)
-				load.note(work.name, time.Since(at), err)
-				return response{status: 200}, nil
-			})
-		})
-	}
-	fmt.Printf("%8s %7s %8s %6s %8s %6s %8s %8s %8s\n", "after", "RSS MB", "disk MB", "files", "tokens", "cores", "lookups", "p50 ms", "p99 ms")
-	var looks []look
-	begin := time.Now()
-	pace := time.NewTicker(soakEvery)
-	defer pace.Stop()
-	before, err := b.server.cpu()
-	for err == nil && ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-			continue
-		case <-pace.C:
+		var out authReply
+		if err := json.Unmarshal(made.body, &out); err != nil {
+			return err
 		}
-		var l look
-		if l, before, err = b.look(load, before); err != nil {
-			break
-		}
-		l.after = time.Since(begin).Round(time.Second)
-		looks = append(looks, l)
-		fmt.Printf("%8s %7d %8d %6d %8d %6.2f %8d %8.2f %8.2f\n", l.after, l.residentMB, l.diskMB, l.files, l.tokens, l.cpu, l.lookups, l.p50, l.p99)
-	}
-	cancel()
-	running.Wait()
-	load.report(length)
-	level(looks)
-	return err
-}
-
-// look asks the server and the system how it is.
-func (b *bench) look(load *soakLoad, before time.Duration) (l look, now time.Duration, err error) {
-	resident, err := b.server.resident()
-	if err != nil {
-		return l, before, err
-	}
-	size, err := sizeOf(b.server.dir)
-	if err != nil {
-		return l, before, err
-	}
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.server.cmd.Process.Pid))
-	if err != nil {
-		return l, before, err
-	}
-	var counted struct {
-		Data struct {
-			Counters struct {
-				Tokens struct{ Total int64 } `json:"service_tokens"`
-			} `json:"counters"`
-		} `json:"data"`
-	}
-	if err := b.server.call("GET", "/v1/sys/internal/counters/tokens", "", &counted); err != nil {
-		return l, before, err
-	}
-	now, err = b.server.cpu()
-	lookups := load.takeLookups()
-	return look{residentMB: resident >> 20, diskMB: size >> 20, files: len(open), tokens: counted.Data.Counters.Tokens.Total,
-		cpu: (now - before).Seconds() / soakEvery.Seconds(), lookups: len(lookups), p50: at(lookups, .5), p99: at(lookups, .99)}, now, err
-}
-
-// soakWork is one kind of work.
-type soakWork struct {
-	name      string
-	perSecond float64
-	prepare   func(b *bench, client int) (func(c *connection) error, error)
-}
-
-// soakLoad counts the work that is done.
-type soakLoad struct {
-	bench  *bench
-	done   sync.Map // name to *atomic.Int64
-	failed failures
-	mu     sync.Mutex
-	// lookups are latencies since the last look. Guarded by mu.
-	lookups []time.Duration
-}
-
-const soakLookup = "lookups"
-
-func (l *soakLoad) work() []soakWork {
-	return []soakWork{
-		{"creations that expire", soakCreations, soakCreate},
-		{"AppRole logins that expire", soakLogins, appRoleLogin},
-		{"lives that are renewed and revoked", soakKept, oneLife},
-		{soakLookup, soakLookups, lookupLasting},
-		{"KV writes", soakWrites, kvWriteAnywhere},
-		{"KV reads", soakReads, kvRead},
-	}
-}
-
-func (l *soakLoad) note(name string, took time.Duration, err error) {
-	if err != nil {
-		l.failed.add(err)
-		return
-	}
-	counter, _ := l.done.LoadOrStore(name, &atomic.Int64{})
-	counter.(*atomic.Int64).Add(1)
-	if name == soakLookup {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.lookups = append(l.lookups, took)
-	}
-}
-
-func (l *soakLoad) takeLookups() []time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	taken := l.lookups
-	l.lookups = nil
-	return taken
-}
-
-func (l *soakLoad) report(length time.Duration) {
-	fmt.Println()
-	for _, work := range l.work() {
-		n := int64(0)
-		if counter, ok := l.done.Load(work.name); ok {
-			n = counter.(*atomic.Int64).Load()
-		}
-		fmt.Printf("%-36s %8.0f/s of %.0f/s\n", work.name, float64(n)/length.Seconds(), work.perSecond)
-	}
-	fmt.Printf("%-36s %8d\n", "failures", l.failed.count.Load())
-	if first := l.failed.first.Load(); first != nil {
-		fmt.Printf("  the first: %v\n", *first)
-	}
-}
-
-// level compares the last third of the looks with the one before it.
-func level(looks []look) {
-	third := len(looks) / 3
-	if third == 0 {
-		return
-	}
-	earlier, later := looks[third:2*third], looks[2*third:3*third]
-	for _, row := range []struct {
-		name string
-		of   func(look) float64
-	}{
-		{"resident MB", func(l look) float64 { return float64(l.residentMB) }},
-		{"disk MB", func(l look) float64 { return float64(l.diskMB) }},
-		{"open files", func(l look) float64 { return float64(l.files) }},
-		{"stored tokens", func(l look) float64 { return float64(l.tokens) }},
-		{"cores used", func(l look) float64 { return l.cpu }},
-		{"p99 of lookups, ms", func(l look) float64 { return l.p99 }},
-	} {
-		mean := func(part []look) (sum float64) {
-			for _, l := range part {
-				sum += row.of(l) / float64(len(part))
+		for range 4 {
+			at := time.Now()
+			if _, err := expect(c, request{method: "GET", path: "/v1/auth/token/lookup-self", token: out.Auth.Token}, 200); err != nil {
+				return err
 			}
-			return sum
+			mu.Lock()
+			*latencies = append(*latencies, time.Since(at))
+			mu.Unlock()
 		}
-		was, is := mean(earlier), mean(later)
-		fmt.Printf("%-36s %8.1f then %.1f (%+.0f %%)\n", row.name, was, is, 100*(is/max(was, 1e-9)-1))
-	}
+		if err := write(c); err != nil {
+			return err
+		}
+		if _, err := expect(c, request{method: "POST", path: "/v1/auth/token/renew-self", token: out.Auth.Token}, 200); err != nil {
+			return err
+		}
+		if client%4 == 0 {
+			_, err = expect(c, request{method: "POST", path: "/v1/auth/token/revoke-self", token: out.Auth.Token}, 204)
+		}
+		return err
+	}, nil
 }
 
-func soakCreate(b *bench, _ int) (func(*connection) error, error) {
-	r := request{method: "POST", path: "/v1/auth/token/create-orphan", token: b.server.token,
-		body: fmt.Appendf(nil, `{"policies":["bench"],"ttl":"%ds","display_name":"soak"}`, soakTTL)}
-	return func(c *connection) error { _, err := expect(c, r, 200); return err }, nil
-}
+// churnOperations is how many requests one round of churn has, about.
+const churnOperations = 8
 
-// lookupLasting looks up a token that outlives any soak.
-func lookupLasting(b *bench, _ int) (func(*connection) error, error) {
-	var out authReply
-	if err := b.server.call("POST", "/v1/auth/token/create", `{"policies":["bench"],"ttl":"720h"}`, &out); err != nil {
+// runSoak runs the mixed load for b.soak, and then has tokens expire at a rate.
+func (b *bench) runSoak(dir string) (*soak, error) {
+	if err := b.open(filepath.Join(dir, "soak"), nil); err != nil {
 		return nil, err
 	}
-	r := request{method: "GET", path: "/v1/auth/token/lookup-self", token: out.Auth.Token}
-	return func(c *connection) error { _, err := expect(c, r, 200); return err }, nil
+	// Logins live as long as the tokens that are left to expire, so that their number levels off.
+	if err := b.server.call("POST", "/v1/auth/approle/role/bench", `{"token_policies":"bench","token_ttl":"15s"}`, nil); err != nil {
+		return nil, err
+	}
+	out := &soak{}
+	var (
+		mu        sync.Mutex
+		latencies []time.Duration // guarded by mu
+		rounds    atomic.Int64
+		failed    failures
+		clients   sync.WaitGroup
+		begin     = time.Now()
+	)
+	for client := range b.clients {
+		run, err := b.churn(client, &latencies, &mu)
+		if err != nil {
+			return nil, err
+		}
+		clients.Go(func() {
+			c := b.server.connection()
+			for time.Since(begin) < b.soak {
+				if err := run(c); err != nil {
+					failed.add(err)
+				}
+				rounds.Add(1)
+			}
+			if c.conn != nil {
+				_ = c.conn.Close()
+			}
+		})
+	}
+	var sampling error
+	for n := range soakStretches {
+		before := rounds.Load()
+		at := time.Now()
+		<-time.After(time.Until(begin.Add(b.soak * time.Duration(n+1) / soakStretches)))
+		mu.Lock()
+		stretch := latencies
+		latencies = nil
+		mu.Unlock()
+		one, err := b.sample(begin, stretch)
+		if err != nil {
+			sampling = err
+			break
+		}
+		one.OpsPerSec = float64((rounds.Load()-before)*churnOperations) / time.Since(at).Seconds()
+		out.Samples = append(out.Samples, one)
+	}
+	clients.Wait()
+	out.Failures = failed.count.Load()
+	if first := failed.first.Load(); first != nil {
+		fmt.Println("the first failure:", *first)
+	}
+	if sampling != nil {
+		return out, sampling
+	}
+	var err error
+	out.Expiry, err = b.expire()
+	return out, err
 }
 
-// kvWriteAnywhere writes one of a thousand secrets, whose versions go as new ones come.
-func kvWriteAnywhere(b *bench, _ int) (func(*connection) error, error) {
-	body, err := json.Marshal(map[string]any{"data": map[string]string{"username": "app", "password": "correct-horse-battery-staple"}})
-	return func(c *connection) error {
-		r := request{method: "POST", path: "/v1/secret/data/soak/" + strconv.Itoa(rand.IntN(1000)), token: b.server.token, body: body}
-		_, err := expect(c, r, 200)
-		return err
-	}, err
+// tokens is how many tokens are on record.
+func (b *bench) tokens() (n int64, err error) {
+	var out struct {
+		Data struct {
+			Total int64 `json:"total"`
+		} `json:"data"`
+	}
+	err = b.server.call("GET", "/v1/auth/token/count?by=type", "", &out)
+	return out.Data.Total, err
+}
+
+// sample looks at the server and its files.
+func (b *bench) sample(begin time.Time, latencies []time.Duration) (s soakSample, err error) {
+	s.Seconds = time.Since(begin).Seconds()
+	if len(latencies) > 0 {
+		slices.Sort(latencies)
+		s.P99 = float64(latencies[len(latencies)*99/100]) / 1e3
+	}
+	resident, err := b.server.resident()
+	if err != nil {
+		return s, err
+	}
+	data := filepath.Join(b.server.dir, "data")
+	bytes, err := sizeOf(data)
+	if err != nil {
+		return s, err
+	}
+	s.ResidentMB, s.DiskMB = resident>>20, float64(bytes)/(1<<20)
+	err = filepath.WalkDir(data, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			s.Files++
+		}
+		return nil // a file may be merged away meanwhile
+	})
+	if err != nil {
+		return s, err
+	}
+	s.Tokens, err = b.tokens()
+	return s, err
+}
+
+// expire makes tokens of which expiryRate expire each second, and measures lookups meanwhile.
+func (b *bench) expire() (e soakExpiry, err error) {
+	if err := b.server.quiet(); err != nil {
+		return e, err
+	}
+	before, err := b.tokens()
+	if err != nil {
+		return e, err
+	}
+	e.Tokens = expiryRate * expirySeconds
+	// Time enough to make them all and to measure at rest.
+	first := time.Now().Add(60 * time.Second)
+	var left atomic.Int64
+	left.Store(int64(e.Tokens))
+	var failed failures
+	var clients sync.WaitGroup
+	for range commitClients {
+		clients.Go(func() {
+			c := b.server.connection()
+			for n := left.Add(-1); n >= 0 && failed.count.Load() == 0; n = left.Add(-1) {
+				end := first.Add(time.Duration(n/expiryRate) * time.Second)
+				body := fmt.Appendf(nil, `{"policies":["bench"],"ttl":"%ds"}`, max(1, int(time.Until(end)/time.Second)))
+				if _, err := expect(c, request{method: "POST", path: "/v1/auth/token/create", token: b.server.token, body: body}, 200); err != nil {
+					failed.add(err)
+				}
+			}
+			if c.conn != nil {
+				_ = c.conn.Close()
+			}
+		})
+	}
+	clients.Wait()
+	if cause := failed.first.Load(); cause != nil {
+		return e, *cause
+	}
+	lookup := operation{name: "lookup-self", prepare: lookupSelf}
+	rest, err := b.measure(lookup, b.server)
+	if err != nil {
+		return e, err
+	}
+	<-time.After(time.Until(first))
+	length := *b
+	length.seconds = expirySeconds * time.Second * 5 / 6 // and a fifth of that to warm up
+	during, err := length.measure(lookup, b.server)
+	e.RestP99, e.P99 = rest.P99, during.P99
+	if err != nil {
+		return e, err
+	}
+	last := first.Add(expirySeconds * time.Second)
+	for {
+		now, err := b.tokens()
+		if err != nil {
+			return e, err
+		}
+		// The clients of the two measurements have tokens of their own, of an hour.
+		if now <= before+int64(2*b.clients) {
+			e.Lag = time.Since(last).Seconds()
+			return e, nil
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
+func (s *soak) report() {
+	if s == nil {
+		return
+	}
+	fmt.Printf("%8s %9s %9s %7s %8s %6s %8s\n", "seconds", "ops/s", "p99 µs", "RSS MB", "disk MB", "files", "tokens")
+	for _, one := range s.Samples {
+		fmt.Printf("%8.0f %9.0f %9.0f %7d %8.0f %6d %8d\n", one.Seconds, one.OpsPerSec, one.P99, one.ResidentMB, one.DiskMB, one.Files, one.Tokens)
+	}
+	fmt.Printf("%d failures\n", s.Failures)
+	if e := s.Expiry; e.Tokens > 0 {
+		fmt.Printf("%d tokens expired, %d a second: p99 of lookup-self %.0f µs at rest, %.0f µs meanwhile; the last was gone %.1f s after its end\n",
+			e.Tokens, expiryRate, e.RestP99, e.P99, e.Lag)
+	}
 }

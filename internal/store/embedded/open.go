@@ -61,7 +61,7 @@ const (
 	// level0Tables is how many flushed memtables pile up before they are merged into the tables
 	// below: at two, merging was a seventh of what the making of a token cost. Reads ask the bloom
 	// filter of each.
-	level0Tables = 4
+	level0Tables = 12
 	// level0Stop is out of reach: writers wait for flushes, which succeed even on a frozen
 	// disk, and never for compactions, which do not.
 	level0Stop = 1000
@@ -97,7 +97,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
 	}
-	s := &Store{logger: logger}
+	s := &Store{logger: logger, rows: newRows()}
 	if s.disk, err = newFailStop(disk, path, logger); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Path, err)
 	}

@@ -165,6 +165,7 @@ func (s *Store) exchange(ctx context.Context, files []string, least uint64) (err
 	defer s.subs.Unlock()
 	position := max(s.done.Load(), least) + 1
 	s.begun.Store(position)
+	s.rows.dropAll(position)
 	defer func() {
 		if p := recover(); p != nil {
 			s.wedged.Store(true)

@@ -12,7 +12,7 @@
 //
 // # Commits and locks
 //
-// Store.commit is held while one closure runs against an indexed batch, while the batch is
+// Store.commit is held while one closure runs against a batch, while the batch is
 // handed to Pebble (which appends it to the log and makes it visible) and while subscribers are
 // told of it. It is released before the log is synced: each Update waits for its own sync, and
 // one fsync serves all that were handed over while the one before was under way. Since closures
@@ -85,6 +85,8 @@ type Store struct {
 		current *state // nil when the last commit is newer
 	}
 
+	rows *rows
+
 	// staging says that a new content is being written; see replace.go.
 	staging atomic.Bool
 
@@ -113,7 +115,7 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 		return err
 	}
 	defer s.leave(state)
-	r := &reader{ctx: ctx, from: state.snapshot, position: state.position}
+	r := &reader{ctx: ctx, from: state.snapshot, position: state.position, state: state.position, rows: s.rows}
 	defer r.end()
 	return fn(r)
 }
@@ -155,19 +157,19 @@ func (s *Store) stage(ctx context.Context, fn func(store.Tx) error) (*pebble.Bat
 		return nil, err
 	}
 
-	batch := s.db.NewIndexedBatch()
 	handedOver := false
+	position := s.done.Load() + 1
+	t := &tx{reader: reader{ctx: ctx, from: s.db, position: position, state: position - 1, rows: s.rows}, db: s.db, batch: s.db.NewBatch()}
 	defer func() {
 		if !handedOver {
-			batch.Close()
+			t.batch.Close()
 		}
 	}()
-	position := s.done.Load() + 1
-	t := &tx{reader: reader{ctx: ctx, from: batch, position: position}, batch: batch}
 	defer t.end()
 	if err := fn(t); err != nil {
 		return nil, err
 	}
+	batch := t.batch
 	if batch.Empty() {
 		return nil, nil
 	}
@@ -186,10 +188,8 @@ func (s *Store) handOver(batch *pebble.Batch, position uint64) error {
 	s.subs.Lock()
 	defer s.subs.Unlock()
 	change := store.Commit{Position: position}
-	if len(s.subs.list) > 0 {
-		if err := describe(batch, &change); err != nil {
-			return err
-		}
+	if err := s.describe(batch, &change); err != nil {
+		return err
 	}
 	s.begun.Store(position)
 	if err := s.apply(batch); err != nil {
@@ -237,8 +237,10 @@ func (s *Store) Subscribe(fn func(store.Commit)) (cancel func()) {
 	}
 }
 
-// describe lists in change what batch changes. Its slices point into batch.
-func describe(batch *pebble.Batch, change *store.Commit) error {
+// describe lists in change what batch changes, and forgets the rows of it. Its slices point into
+// batch.
+func (s *Store) describe(batch *pebble.Batch, change *store.Commit) error {
+	change.Keys = make([][]byte, 0, batch.Count())
 	for r := batch.Reader(); ; {
 		kind, key, value, ok, err := r.Next()
 		if err != nil {
@@ -249,8 +251,10 @@ func describe(batch *pebble.Batch, change *store.Commit) error {
 		}
 		switch {
 		case kind == pebble.InternalKeyKindRangeDelete:
+			s.rows.dropAll(change.Position)
 			change.Ranges = append(change.Ranges, store.Range{From: callerKey(key), To: callerEnd(value)})
 		case key[0] == callerSpace:
+			s.rows.drop(key, change.Position)
 			change.Keys = append(change.Keys, callerKey(key))
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -19,8 +21,11 @@ type reader struct {
 	ctx      context.Context
 	from     pebble.Reader // nil when the closure has returned
 	position uint64
-	key      []byte // scratch for stored keys; valid during one Get, Put or Delete
-	short    [96]byte
+	// state is the position of the commit that from ends with; rows remembers what such have.
+	state uint64
+	rows  *rows
+	key   []byte // scratch for stored keys; valid during one Get, Put or Delete
+	short [96]byte
 }
 
 func (r *reader) end() { r.from = nil }
@@ -39,14 +44,34 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	if r.from == nil {
 		return nil, errEnded
 	}
-	value, closer, err := r.from.Get(r.stored(key))
+	stored := r.stored(key)
+	return r.getStored(stored, maphash.Bytes(r.rows.seed, stored))
+}
+
+func (r *reader) getStored(stored []byte, hash uint64) ([]byte, error) {
+	value, known := r.rows.get(stored, hash, r.state)
+	if known && value == nil {
+		return nil, store.ErrNotFound
+	}
+	if known {
+		return append(make([]byte, 0, len(value)), value...), nil
+	}
+	own, err := getFrom(r.from, stored)
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		r.rows.put(stored, hash, own, r.state)
+	}
+	return own, err
+}
+
+// getFrom returns a copy of the value of a stored key. It is never nil: an empty value is a value.
+func getFrom(from pebble.Reader, stored []byte) ([]byte, error) {
+	value, closer, err := from.Get(stored)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, store.ErrNotFound
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store: read: %w", err)
 	}
-	// Never nil: an empty value is a value.
 	own := append(make([]byte, 0, len(value)), value...)
 	if err := closer.Close(); err != nil {
 		return nil, fmt.Errorf("store: read: %w", err)
@@ -111,9 +136,80 @@ func (r *reader) Scan(rng store.Range, fn func(key, value []byte) (bool, error))
 
 // tx is a reader of its own batch over the newest state. REQUIRES: Store.commit is held for
 // as long as it lives.
+//
+// The batch has no index as long as nothing that was written is read: most transactions read
+// first, and an index costs them as much as the rest of the batch.
 type tx struct {
 	reader
+	db    *pebble.DB
 	batch *pebble.Batch
+	// written are hashes of the keys that were written; indexed says that the batch has an
+	// index, and from is the batch.
+	written []uint64
+	indexed bool
+	// all says that any key may have been.
+	all bool
+}
+
+// fewWritten is how many keys are looked through for one that may have been written.
+const fewWritten = 64
+
+// Get returns a copy of the value of key, that which was written before in the same transaction.
+func (t *tx) Get(key []byte) ([]byte, error) {
+	if t.from == nil {
+		return nil, errEnded
+	}
+	stored := t.stored(key)
+	if hash := maphash.Bytes(t.rows.seed, stored); !t.mayHaveWritten(hash) {
+		return t.getCommitted(stored, hash)
+	}
+	if err := t.index(); err != nil {
+		return nil, err
+	}
+	return getFrom(t.batch, stored)
+}
+
+// getCommitted is the value of a key that this transaction has not written.
+func (t *tx) getCommitted(stored []byte, hash uint64) ([]byte, error) {
+	committed := reader{from: t.db, state: t.state, rows: t.rows}
+	return committed.getStored(stored, hash)
+}
+
+func (t *tx) mayHaveWritten(hash uint64) bool {
+	return t.all || len(t.written) > fewWritten || slices.Contains(t.written, hash)
+}
+
+// Scan walks the range. See reader.Scan.
+func (t *tx) Scan(rng store.Range, fn func(key, value []byte) (bool, error)) error {
+	if t.from == nil {
+		return errEnded
+	}
+	if err := t.index(); err != nil {
+		return err
+	}
+	return t.reader.Scan(rng, fn)
+}
+
+// index makes what was written readable.
+func (t *tx) index() error {
+	if t.indexed || t.batch.Empty() {
+		return nil
+	}
+	batch := t.db.NewIndexedBatch()
+	if err := batch.Apply(t.batch, nil); err != nil {
+		return errors.Join(fmt.Errorf("store: read: %w", err), batch.Close())
+	}
+	err := t.batch.Close()
+	t.batch, t.from, t.indexed = batch, batch, true
+	return err
+}
+
+// wrote notes that a stored key is written.
+func (t *tx) wrote(stored []byte) []byte {
+	if len(t.written) <= fewWritten {
+		t.written = append(t.written, maphash.Bytes(t.rows.seed, stored))
+	}
+	return stored
 }
 
 // Put sets key to value.
@@ -121,7 +217,7 @@ func (t *tx) Put(key, value []byte) error {
 	if t.from == nil {
 		return errEnded
 	}
-	if err := t.batch.Set(t.stored(key), value, nil); err != nil {
+	if err := t.batch.Set(t.wrote(t.stored(key)), value, nil); err != nil {
 		return fmt.Errorf("store: put: %w", err)
 	}
 	return nil
@@ -132,7 +228,7 @@ func (t *tx) Delete(key []byte) error {
 	if t.from == nil {
 		return errEnded
 	}
-	if err := t.batch.Delete(t.stored(key), nil); err != nil {
+	if err := t.batch.Delete(t.wrote(t.stored(key)), nil); err != nil {
 		return fmt.Errorf("store: delete: %w", err)
 	}
 	return nil
@@ -150,5 +246,7 @@ func (t *tx) DeleteRange(from, to []byte) error {
 	if err := t.batch.DeleteRange(start, end, nil); err != nil {
 		return fmt.Errorf("store: delete range: %w", err)
 	}
+	// Any key may be in the range: from here on all are asked of the batch.
+	t.all = true
 	return nil
 }
