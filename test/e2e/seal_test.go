@@ -195,6 +195,21 @@ func TestTransitSealKeysAway(t *testing.T) {
 	s.awaitLog("unsealed")
 }
 
+// A server that was never initialised says what is missing to do so, and nothing is made by halves.
+func TestTransitSealInitWhileAway(t *testing.T) {
+	t.Parallel()
+	s, _ := withSeal(t, "seal \"transit\" {\n address = \"http://"+freeAddress(t)+"\"\n token = \"hvs.canary\"\n key_name = \"k\"\n mount_path = \"transit\"\n}\n")
+	s.start("server started!")
+	t.Cleanup(s.stop)
+	r := s.run(nil, "jeton", "operator", "init")
+	if r.code != 2 || !strings.Contains(r.errOut, "Code: 502") || !strings.Contains(r.errOut, "cannot be reached to encrypt") || strings.Contains(r.errOut, "canary") {
+		t.Errorf("%d %s", r.code, r.errOut)
+	}
+	if r := s.run(nil, "jeton", "operator", "init", "-status"); r.code != 2 {
+		t.Errorf("init -status: %d %s", r.code, r.out)
+	}
+}
+
 // TestWrongSeals: contract config §5: a wrong configuration is an exit with 1 that names it.
 func TestWrongSeals(t *testing.T) {
 	t.Parallel()
@@ -265,7 +280,14 @@ func TestSealMigration(t *testing.T) {
 		s.kill()
 		s.start("server started!")
 	}
+	snapshot := filepath.Join(s.dir, "before.snap")
+	s.must("jeton", "operator", "snapshot", "save", snapshot)
 	migrate(static(""), "static")
+	s.awaitUnsealed()
+	// A backup of the time before is of the old seal: it is restored, and migrated again.
+	s.must("jeton", "operator", "snapshot", "restore", "-force", snapshot)
+	s.must("jeton", "operator", "unseal", "-migrate", made.Keys[0])
+	s.must("jeton", "operator", "unseal", "-migrate", made.Keys[1])
 	s.awaitUnsealed()
 	migrate(static("disabled = true")+transitStanza(keys, token, ""), "transit")
 	s.awaitUnsealed()
