@@ -124,6 +124,14 @@ func (n *Node) Enter() (house *House, leave func()) {
 	return h, h.gate.RUnlock
 }
 
+// Queued is how many writes wait for the store; 0 of a store that does not tell.
+func (n *Node) Queued() int {
+	if q, ok := n.raw.(interface{ Queued() int }); ok {
+		return q.Queued()
+	}
+	return 0
+}
+
 // Sealed says whether requests are refused.
 func (n *Node) Sealed() bool { return n.house.Load() == nil }
 

@@ -21,6 +21,8 @@ type Bounds struct {
 	connections, requests int64
 	// bodies is how many bytes of large bodies may be held at once.
 	bodies int64
+	// queued is how many writes may wait for the store before those that come are turned away.
+	queued int
 
 	working atomic.Int64
 	held    atomic.Int64
@@ -39,6 +41,9 @@ const (
 	mostConnections = 16384
 	mostRequests    = 4096
 	mostBodies      = 256 << 20
+	// mostQueued is some tenths of a second's work of the store. Beyond it a queue adds latency and
+	// costs throughput: those who wait have to be woken, and hold memory that has to be looked through.
+	mostQueued = 1024
 	// freeBody is the part of a body, in bytes, that counts against no bound: what issues, looks
 	// up and renews tokens goes on while large bodies are turned away.
 	freeBody = 16 << 10
@@ -57,7 +62,7 @@ func NewBounds() *Bounds {
 }
 
 func newBounds(connections, requests, bodies int64) *Bounds {
-	return &Bounds{connections: connections, requests: requests, bodies: bodies, waiting: list.New(), places: map[net.Conn]*list.Element{}}
+	return &Bounds{connections: connections, requests: requests, bodies: bodies, queued: mostQueued, waiting: list.New(), places: map[net.Conn]*list.Element{}}
 }
 
 // connState follows a connection. When there is one too many, the one that has kept the server
@@ -124,6 +129,12 @@ func (b *Bounds) closeOne(newest net.Conn) {
 	}
 	// Its own goroutine notices, and reports it closed.
 	_ = victim.Close()
+}
+
+// crowded says whether a request is turned away before anything of it is read: it may write, and
+// enough writes wait for the store. Reads never wait there.
+func (b *Bounds) crowded(method string, queued int) bool {
+	return queued >= b.queued && method != http.MethodGet && method != http.MethodHead && method != "LIST"
 }
 
 // work lets a request in; done must be called when it has been answered.

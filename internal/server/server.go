@@ -124,6 +124,9 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 	if s.node.Sealed() {
 		return s.errorReply(errSealed)
 	}
+	if s.bounds.crowded(r.Method, s.node.Queued()) {
+		return s.errorReply(errBusy)
+	}
 	req, err := s.read(r)
 	if err != nil {
 		return s.errorReply(err)

@@ -74,6 +74,9 @@ type Store struct {
 	// Lock order: commit, then subs; life and views are held for no other lock.
 	commit sync.Mutex
 
+	// queued is how many Updates wait for commit; see Queued.
+	queued atomic.Int64
+
 	// begun and done number the commit last begun and last visible. Both are written under
 	// commit; a reader that finds them equal around taking a snapshot knows its position
 	// without reading it.
@@ -148,7 +151,9 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 // stage runs fn and hands its writes over; the batch that it returns is visible and waits for
 // its sync. It returns nil when fn wrote nothing.
 func (s *Store) stage(ctx context.Context, fn func(store.Tx) error) (*pebble.Batch, error) {
+	s.queued.Add(1)
 	s.commit.Lock()
+	s.queued.Add(-1)
 	defer s.commit.Unlock() // also when fn panics
 	if err := ctx.Err(); err != nil {
 		return nil, err // cancelled while it waited for its turn
@@ -259,6 +264,10 @@ func (s *Store) describe(batch *pebble.Batch, change *store.Commit) error {
 		}
 	}
 }
+
+// Queued is how many Updates wait for their turn. Whoever lets requests in asks, so that a queue
+// that grows faster than it is worked off is not joined.
+func (s *Store) Queued() int { return int(s.queued.Load()) }
 
 // Err is why the store takes no more writes; nil while it does. It is what a health check asks.
 func (s *Store) Err() error { return s.disk.failure() }

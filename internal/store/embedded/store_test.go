@@ -1,6 +1,8 @@
 package embedded_test
 
 import (
+	"runtime"
+	"sync"
 	"testing"
 
 	"jeton/internal/store"
@@ -46,4 +48,41 @@ func Benchmark(b *testing.B) {
 	b.Run("memory", func(b *testing.B) {
 		storetest.Benchmark(b, func(b *testing.B) store.Store { return openMemory(b) })
 	})
+}
+
+// Queued counts the Updates that wait for one that runs, and none else.
+func TestQueued(t *testing.T) {
+	s := openMemory(t)
+	defer s.Close()
+	const waiting = 5
+	running, release := make(chan struct{}), make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := s.Update(t.Context(), func(tx store.Tx) error {
+			close(running)
+			<-release
+			return tx.Put([]byte("a"), nil)
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-running
+	if n := s.Queued(); n != 0 {
+		t.Errorf("the one that runs is counted: %d", n)
+	}
+	for range waiting {
+		group.Go(func() {
+			if err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Put([]byte("b"), nil) }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for s.Queued() != waiting { // It must come to that, or the test times out.
+		runtime.Gosched()
+	}
+	close(release)
+	group.Wait()
+	if n := s.Queued(); n != 0 {
+		t.Errorf("%d are left", n)
+	}
 }
