@@ -107,6 +107,23 @@ func TestFetchesAreShared(t *testing.T) {
 	}
 }
 
+// A new key is found although a question that began before it was published is under way.
+func TestNewKeyDuringAFetch(t *testing.T) {
+	b, p := withKeySet(t, usual)
+	old := p.Sign(t, of(b, object{"exp": b.Clock.Now().Add(time.Hour).Unix()}))
+	mustLogin(t, b, old)
+	before := p.Count("/keys")
+	p.Set(oidctest.Late)
+	b.Clock.Add(20 * time.Minute)
+	mustLogin(t, b, old) // asks in the background
+	waitUntilAsked(t, p, before)
+	p.Rotate(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { mustLogin(t, b, p.Sign(t, of(b, nil))) })
+	p.Set(oidctest.None)
+	wg.Wait()
+}
+
 // Keys that are known stay when the provider is away, however long; a key taken back is gone
 // when it is there again.
 func TestProviderAway(t *testing.T) {

@@ -48,6 +48,8 @@ const (
 	Garbage
 	// Plain names a key set without TLS.
 	Plain
+	// Late answers with the key set as it was when the question came, once the fault is lifted.
+	Late
 )
 
 // Provider is a running stand-in.
@@ -206,6 +208,16 @@ func (p *Provider) handler() http.Handler {
 		fault, lifted := p.mu.fault, p.mu.lifted
 		p.mu.Unlock()
 		switch fault {
+		case Late:
+			late := httptest.NewRecorder()
+			mux.ServeHTTP(late, r)
+			select {
+			case <-lifted:
+			case <-r.Context().Done():
+			}
+			w.WriteHeader(late.Code)
+			_, _ = w.Write(late.Body.Bytes())
+			return
 		case Hang:
 			select {
 			case <-lifted:
