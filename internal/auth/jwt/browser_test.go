@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -515,5 +516,43 @@ func TestConsumeRunsAgain(t *testing.T) {
 		if (err == nil) != (want == nil) {
 			t.Fatalf("%v, want %v", err, want)
 		}
+	}
+}
+
+// Callbacks need no token, and each may wait for a provider that is slow: more than a few dozen
+// do not wait at a time.
+func TestCallbacksThatWaitAreBounded(t *testing.T) {
+	const most = 64
+	b := newBrowser(t, nil, nil)
+	begun := func() object {
+		u, err := url.Parse(b.authURL(t, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return object{"state": u.Query().Get("state"), "code": "made up", "client_nonce": nonce}
+	}
+	oneMore := begun()
+	b.provider.Set(oidctest.Hang)
+	var wg sync.WaitGroup
+	for range most {
+		data := begun()
+		wg.Go(func() {
+			if _, err := b.finish(t, data); err == nil {
+				t.Error("there is a token")
+			}
+		})
+	}
+	for b.provider.Count("/token") < most {
+		if t.Context().Err() != nil {
+			t.Fatal("nobody waits")
+		}
+		runtime.Gosched()
+	}
+	_, err := b.finish(t, oneMore)
+	authtest.Is(t, err, backend.Overloaded, failed+"too many logins wait for the identity provider: try again in a moment")
+	b.provider.Set(oidctest.None)
+	wg.Wait()
+	if _, err := b.finish(t, b.back(t, "ann")); err != nil {
+		t.Error(err)
 	}
 }
