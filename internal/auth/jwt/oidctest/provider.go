@@ -214,6 +214,7 @@ func (p *Provider) handler() http.Handler {
 			select {
 			case <-lifted:
 			case <-r.Context().Done():
+				panic(http.ErrAbortHandler)
 			}
 			w.WriteHeader(late.Code)
 			_, _ = w.Write(late.Body.Bytes())
@@ -222,10 +223,11 @@ func (p *Provider) handler() http.Handler {
 			select {
 			case <-lifted:
 			case <-r.Context().Done():
-				return
+				// Returning would be an answer, which can still overtake the client's leaving.
+				panic(http.ErrAbortHandler)
 			}
 			if r.Method == http.MethodPost {
-				return
+				panic(http.ErrAbortHandler)
 			}
 		case Down:
 			http.Error(w, `{"error":"out of order"}`, http.StatusServiceUnavailable)
