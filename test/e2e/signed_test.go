@@ -346,3 +346,26 @@ func TestLoginWithARealBrowser(t *testing.T) {
 		t.Errorf("the code was traded %d times", p.Count("/token"))
 	}
 }
+
+// One Jeton believes another's identity tokens, found by discovery.
+func TestJetonBelievesJeton(t *testing.T) {
+	t.Parallel()
+	issuer, s := startDev(t), startDev(t)
+	issuer.must("jeton", "auth", "enable", "userpass")
+	issuer.must("jeton", "write", "auth/userpass/users/ann", "password=correct-horse", "token_policies=signs")
+	issuer.must("jeton", "write", "identity/oidc/key/k", "algorithm=EdDSA", "allowed_client_ids=*")
+	issuer.must("jeton", "write", "identity/oidc/role/r", "key=k", "client_id=other-jeton")
+	issuer.must("sh", "-c", `printf 'path "identity/oidc/token/r" { capabilities = ["read"] }' | jeton policy write signs -`)
+	ann := strings.TrimSpace(issuer.must("jeton", "login", "-method=userpass", "-token-only", "username=ann", "password=correct-horse"))
+	r := issuer.run([]string{"VAULT_TOKEN=" + ann}, "jeton", "read", "-field=token", "identity/oidc/token/r")
+	if r.code != 0 {
+		t.Fatal(r.errOut)
+	}
+	s.must("jeton", "auth", "enable", "jwt")
+	s.must("jeton", "write", "auth/jwt/config", "oidc_discovery_url="+issuer.addr+"/v1/identity/oidc")
+	s.must("jeton", "write", "auth/jwt/role/r", "role_type=jwt", "user_claim=sub", "bound_audiences=other-jeton", "token_policies=p")
+	out := s.must("sh", "-c", "printf %s '"+strings.TrimSpace(r.out)+"' | jeton login -method=jwt -no-store role=r jwt=-")
+	if !strings.Contains(out, `["default" "p"]`) {
+		t.Errorf("%s", out)
+	}
+}

@@ -1,10 +1,12 @@
 package jwt_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -134,7 +136,11 @@ func TestAuthURLFailures(t *testing.T) {
 		oidctest.Down: "it answered with status 503", oidctest.Hang: "it does not answer in time", oidctest.Foreign: "it names another issuer than the configured URL (they must be the same to the last slash)",
 	} {
 		b.provider.Set(fault)
-		fresh := authtest.On(t, b.Store, jwt.Patient(soon))
+		patience := time.Minute
+		if fault == oidctest.Hang {
+			patience = soon
+		}
+		fresh := authtest.On(t, b.Store, jwt.Patient(patience))
 		empty(t, fresh, object{"role": "r", "redirect_uri": redirect}, "the identity provider cannot be used: "+reason)
 	}
 	b.provider.Set(oidctest.None)
@@ -401,12 +407,14 @@ func TestProviderFailsAtCallback(t *testing.T) {
 	} {
 		t.Run(text, func(t *testing.T) {
 			b := newBrowser(t, nil, nil)
+			data, ctx := b.back(t, "ann"), t.Context()
 			if fault == oidctest.Hang {
-				b.Bench = authtest.On(t, b.Store, jwt.Patient(soon))
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, soon)
+				defer cancel()
 			}
-			data := b.back(t, "ann")
 			b.provider.Set(fault)
-			_, err := b.finish(t, data)
+			_, err := b.Do(ctx, backend.Read, "oidc/callback", data)
 			begins(t, err, backend.Upstream, failed+"the identity provider cannot be reached: "+text)
 			b.provider.Set(oidctest.None)
 			if _, err := b.finish(t, data); err != nil {
@@ -516,4 +524,60 @@ func TestConsumeRunsAgain(t *testing.T) {
 			t.Fatalf("%v, want %v", err, want)
 		}
 	}
+}
+
+// Callbacks need no token, and each may wait for a provider that is slow: more than a few dozen
+// do not wait at a time.
+func TestCallbacksThatWaitAreBounded(t *testing.T) {
+	const most = 64
+	b := newBrowser(t, nil, nil)
+	begun := func() object {
+		u, err := url.Parse(b.authURL(t, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return object{"state": u.Query().Get("state"), "code": "made up", "client_nonce": nonce}
+	}
+	oneMore := begun()
+	b.provider.Set(oidctest.Hang)
+	var wg sync.WaitGroup
+	for range most {
+		data := begun()
+		wg.Go(func() {
+			if _, err := b.finish(t, data); err == nil {
+				t.Error("there is a token")
+			}
+		})
+	}
+	for b.provider.Count("/token") < most {
+		if t.Context().Err() != nil {
+			t.Fatal("nobody waits")
+		}
+		runtime.Gosched()
+	}
+	_, err := b.finish(t, oneMore)
+	authtest.Is(t, err, backend.Overloaded, failed+"too many logins wait for the identity provider: try again in a moment")
+	b.provider.Set(oidctest.None)
+	wg.Wait()
+	if _, err := b.finish(t, b.back(t, "ann")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A provider that stops answering after the login began is waited for no longer than the
+// method's patience, whatever the client's own is.
+func TestCallbackPatience(t *testing.T) {
+	b := newBrowser(t, nil, nil)
+	b.Bench = authtest.On(t, b.Store, jwt.Patient(soon))
+	b.provider.At(b.Clock.Now)
+	address := ""
+	for address == "" && t.Context().Err() == nil {
+		// On a busy machine the provider may be too slow for so little patience, but not always.
+		b.Clock.Add(10 * time.Second)
+		address = b.Must(t, backend.Update, "oidc/auth_url", object{"redirect_uri": redirect, "client_nonce": nonce})["auth_url"].(string)
+	}
+	_, values := b.provider.SignIn(t, address, "ann")
+	b.provider.Set(oidctest.Hang)
+	_, err := b.finish(t, asData(values))
+	begins(t, err, backend.Upstream, failed+"the identity provider cannot be reached: it does not answer in time")
 }

@@ -72,15 +72,23 @@ func (f *fetched[T]) get(ctx context.Context) (T, error) {
 	return f.await(ctx, flight)
 }
 
-// again asks again, if the pace allows it, and returns what is then known. err says that the
-// newest question failed, and the value is an old one.
+// again asks again, if the pace allows it, and returns what is then known. A question that was
+// under way is waited for and then asked once more: its answer may be older than what the caller
+// misses in it. err says that the newest question failed, and the value is an old one.
 func (f *fetched[T]) again(ctx context.Context) (value T, err error) {
-	f.mu.Lock()
-	flight := f.begin()
-	f.mu.Unlock()
-	if flight != nil {
+	for range 2 {
+		f.mu.Lock()
+		joined := f.mu.flight != nil
+		flight := f.begin()
+		f.mu.Unlock()
+		if flight == nil {
+			break
+		}
 		if _, err := f.await(ctx, flight); err != nil {
 			return value, err
+		}
+		if !joined {
+			break
 		}
 	}
 	f.mu.Lock()

@@ -25,7 +25,7 @@ func withKeySet(t testing.TB, patience time.Duration) (*authtest.Bench, *oidctes
 	return b, p
 }
 
-const usual = 5 * time.Second
+const usual = time.Minute
 
 // Contract: auth-methods §5.3, JWKS by kid with refresh on unknown kid.
 func TestKeySetRotates(t *testing.T) {
@@ -105,6 +105,23 @@ func TestFetchesAreShared(t *testing.T) {
 	if n := p.Count("/keys") - before; n != 1 {
 		t.Errorf("%d fetches", n)
 	}
+}
+
+// A new key is found although a question that began before it was published is under way.
+func TestNewKeyDuringAFetch(t *testing.T) {
+	b, p := withKeySet(t, usual)
+	old := p.Sign(t, of(b, object{"exp": b.Clock.Now().Add(time.Hour).Unix()}))
+	mustLogin(t, b, old)
+	before := p.Count("/keys")
+	p.Set(oidctest.Late)
+	b.Clock.Add(20 * time.Minute)
+	mustLogin(t, b, old) // asks in the background
+	waitUntilAsked(t, p, before)
+	p.Rotate(t)
+	var wg sync.WaitGroup
+	wg.Go(func() { mustLogin(t, b, p.Sign(t, of(b, nil))) })
+	p.Set(oidctest.None)
+	wg.Wait()
 }
 
 // Keys that are known stay when the provider is away, however long; a key taken back is gone

@@ -106,7 +106,7 @@ func newBrowser(t testing.TB, config, role object) *browser {
 	p := oidctest.NewTLS(t)
 	p.Person("ann", object{"groups": []string{"dev", "ops"}, "email": "ann@example.com"})
 	p.Person("eve", object{})
-	b := &browser{authtest.New(t, jwt.Patient(2*time.Second)), p}
+	b := &browser{authtest.New(t, jwt.Patient(time.Minute)), p}
 	p.At(b.Clock.Now)
 	whole := object{
 		"oidc_discovery_url": p.URL, "oidc_discovery_ca_pem": p.CA, "oidc_client_id": oidctest.ClientID,

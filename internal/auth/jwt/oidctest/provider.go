@@ -48,6 +48,8 @@ const (
 	Garbage
 	// Plain names a key set without TLS.
 	Plain
+	// Late answers with the key set as it was when the question came, once the fault is lifted.
+	Late
 )
 
 // Provider is a running stand-in.
@@ -206,14 +208,26 @@ func (p *Provider) handler() http.Handler {
 		fault, lifted := p.mu.fault, p.mu.lifted
 		p.mu.Unlock()
 		switch fault {
+		case Late:
+			late := httptest.NewRecorder()
+			mux.ServeHTTP(late, r)
+			select {
+			case <-lifted:
+			case <-r.Context().Done():
+				panic(http.ErrAbortHandler)
+			}
+			w.WriteHeader(late.Code)
+			_, _ = w.Write(late.Body.Bytes())
+			return
 		case Hang:
 			select {
 			case <-lifted:
 			case <-r.Context().Done():
-				return
+				// Returning would be an answer, which can still overtake the client's leaving.
+				panic(http.ErrAbortHandler)
 			}
 			if r.Method == http.MethodPost {
-				return
+				panic(http.ErrAbortHandler)
 			}
 		case Down:
 			http.Error(w, `{"error":"out of order"}`, http.StatusServiceUnavailable)
