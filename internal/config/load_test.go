@@ -315,6 +315,18 @@ func TestEnvironment(t *testing.T) {
 	if transit.Address != "https://file" || transit.KeyName != "k" || transit.MountPath != "transit/" || transit.Token.Reveal() != "s.x" {
 		t.Errorf("%+v", transit)
 	}
+	// Every variable of contract config §5, and Jeton's own name before Vault's.
+	whole := mustParse(t, minimal+"seal \"transit\" {}", "VAULT_ADDR=https://other", "JETON_ADDR=https://env", "VAULT_TOKEN=s.x", "VAULT_TRANSIT_SEAL_KEY_NAME=k",
+		"VAULT_TRANSIT_SEAL_MOUNT_PATH=m", "VAULT_TRANSIT_SEAL_DISABLE_RENEWAL=true", "VAULT_NAMESPACE=n", "VAULT_CACERT=/ca", "VAULT_CLIENT_CERT=/cert",
+		"VAULT_CLIENT_KEY=/key", "VAULT_TLS_SERVER_NAME=name", "VAULT_SKIP_VERIFY=1").Seal.Transit
+	want := TransitSeal{Address: "https://env", Token: NewSecret("s.x"), KeyName: "k", MountPath: "m", Namespace: "n", DisableRenewal: true,
+		TLS: TransitTLS{CACert: "/ca", ClientCert: "/cert", ClientKey: "/key", ServerName: "name", SkipVerify: true}}
+	if whole != want {
+		t.Errorf("%+v, want %+v", whole, want)
+	}
+	if typed := mustParse(t, minimal+"seal \"transit\" {\n address = \"https://a\"\n key_name = \"k\"\n mount_path = \"m\"\n}", "VAULT_SEAL_TYPE=shamir").Seal.Type; typed != SealShamir {
+		t.Errorf("VAULT_SEAL_TYPE gives %q", typed)
+	}
 }
 
 // TestSealMigration: contract config §5.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"jeton/internal/backend"
 	"jeton/internal/record"
 	"jeton/internal/store"
 )
@@ -114,11 +115,17 @@ func (k *Keeper) wrapRoot(ctx context.Context, root, sealKey []byte) ([]byte, er
 	if k.wrapper != nil {
 		wrapped, err := k.wrapper.Wrap(ctx, rootKeyKey, root)
 		if err != nil {
-			return nil, fmt.Errorf("seal: wrap the root key: %w", err)
+			return nil, k.elsewhere("wrap the root key", k.wrapper, err)
 		}
 		return wrapped, nil
 	}
 	return wrapKey(sealKey, rootKeyKey, root)
+}
+
+// elsewhere is an error of a Wrapper where operators wait for the answer: they have to know what
+// the other system said, which is theirs too.
+func (k *Keeper) elsewhere(doing string, w Wrapper, err error) error {
+	return backend.Errorf(backend.Upstream, "the %s seal could not %s: %s", w.Type(), doing, err).Because(err)
 }
 
 // putShares stores the kind of seal, what is known of the shares of key and, with auto-unseal,

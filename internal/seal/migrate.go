@@ -76,7 +76,11 @@ func (k *Keeper) migrate(ctx context.Context, config *configRecord, candidate bo
 	if err := k.promote(ctx, made); err != nil {
 		// Closed again, whatever was stored: the next unseal finds the one seal or the other.
 		k.forget(u)
-		return nil, fmt.Errorf("seal: migrate from %s to %s: %w", config.Type, k.kind(), err)
+		k.log.ErrorContext(ctx, "the seal was not migrated", "from", config.Type, "to", k.kind(), "error", err)
+		if backend.KindOf(err) == backend.Internal {
+			err = backend.Errorf(backend.Failed, "the store failed during the migration: it is under one of the two seals, whole, and its status tells which").Because(err)
+		}
+		return nil, err
 	}
 	k.log.InfoContext(ctx, "the seal was migrated", "from", config.Type, "to", k.kind())
 	return u, nil
@@ -90,7 +94,7 @@ func (k *Keeper) unwrapWith(ctx context.Context, w Wrapper) ([]byte, error) {
 	}
 	root, _, err := w.Unwrap(ctx, rootKeyKey, wrapped)
 	if err != nil {
-		return nil, fmt.Errorf("seal: unwrap the root key: %w", err)
+		return nil, k.elsewhere("unwrap the root key", w, err)
 	}
 	return root, nil
 }

@@ -104,7 +104,7 @@ func TestConfig5SealOfAService(t *testing.T) {
 	}
 	// At unseal.
 	s.keys = append(s.keys, newKey())
-	u, err = over(t, raw, NewEnvelope(s)).UnsealAuto(f.ctx)
+	_, err = over(t, raw, NewEnvelope(s)).UnsealAuto(f.ctx)
 	must(t, err)
 	s.keys[1] = nil
 	u, err = over(t, raw, NewEnvelope(s)).UnsealAuto(f.ctx)

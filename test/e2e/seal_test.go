@@ -195,6 +195,21 @@ func TestTransitSealKeysAway(t *testing.T) {
 	s.awaitLog("unsealed")
 }
 
+// A server that was never initialised says what is missing to do so, and nothing is made by halves.
+func TestTransitSealInitWhileAway(t *testing.T) {
+	t.Parallel()
+	s, _ := withSeal(t, "seal \"transit\" {\n address = \"http://"+freeAddress(t)+"\"\n token = \"hvs.canary\"\n key_name = \"k\"\n mount_path = \"transit\"\n}\n")
+	s.start("server started!")
+	t.Cleanup(s.stop)
+	r := s.run(nil, "jeton", "operator", "init")
+	if r.code != 2 || !strings.Contains(r.errOut, "Code: 502") || !strings.Contains(r.errOut, "cannot be reached to encrypt") || strings.Contains(r.errOut, "canary") {
+		t.Errorf("%d %s", r.code, r.errOut)
+	}
+	if r := s.run(nil, "jeton", "operator", "init", "-status"); r.code != 2 {
+		t.Errorf("init -status: %d %s", r.code, r.out)
+	}
+}
+
 // TestWrongSeals: contract config §5: a wrong configuration is an exit with 1 that names it.
 func TestWrongSeals(t *testing.T) {
 	t.Parallel()

@@ -122,6 +122,18 @@ func (c *keyCache) changed(commit store.Commit) {
 	}
 }
 
+// forget drops all keys and overwrites them. Nobody uses them any more.
+func (c *keyCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.mu.versions {
+		clear(m.secret)
+		clear(m.hmac)
+	}
+	clear(c.mu.versions)
+	clear(c.mu.keys)
+}
+
 func parseVersionKey(key []byte) (id versionID, ok bool) {
 	if len(key) != 1+len(id.key)+8 {
 		return id, false

@@ -43,7 +43,7 @@ func (t traits) record() (*keyRecord, keyType, error) {
 	kind, ok := typeOf(t.Type)
 	switch {
 	case !ok:
-		return nil, kind, backend.Invalidf("unknown key type")
+		return nil, kind, backend.Invalidf("unknown key type: want aes128-gcm96, aes256-gcm96, chacha20-poly1305, xchacha20-poly1305, ed25519, ecdsa-p256, ecdsa-p384, ecdsa-p521, rsa-2048, rsa-3072, rsa-4096 or hmac")
 	case t.Derived && !kind.derives():
 		return nil, kind, backend.Invalidf("key derivation and convergent encryption not supported for keys of type %s", kind.name)
 	case t.Convergent && !t.Derived:

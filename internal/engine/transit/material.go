@@ -44,8 +44,6 @@ type keyType struct {
 const (
 	typeEd25519 = "ed25519"
 	typeHMAC    = "hmac"
-	// typeDefault is what a key is when nobody says.
-	typeDefault = "aes256-gcm96"
 )
 
 // typeOf finds a type; false when there is none of that name.

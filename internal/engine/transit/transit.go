@@ -46,11 +46,12 @@ func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
 	return e, nil
 }
 
-// Close ends the automatic rotation.
+// Close ends the automatic rotation and forgets the keys.
 func (e *engine) Close() error {
 	e.stop()
 	e.rotating.Wait()
 	e.unsubscribe()
+	e.cache.forget()
 	return nil
 }
 
