@@ -149,10 +149,6 @@ func (n *Node) Init(ctx context.Context, req seal.InitRequest, rootHolder string
 	n.changing.Lock()
 	defer n.changing.Unlock()
 	var out Initialized
-	hide, err := n.hideRoot(rootHolder)
-	if err != nil {
-		return nil, err
-	}
 	shares, err := n.keeper.Init(ctx, req, func(ctx context.Context, u *seal.Unlocked) error {
 		if err := n.seed(ctx, u.Store); err != nil {
 			return err
@@ -166,7 +162,7 @@ func (n *Node) Init(ctx context.Context, req seal.InitRequest, rootHolder string
 		if err != nil {
 			return err
 		}
-		out.RootToken, err = hide(root.Text)
+		out.RootToken, err = n.hideRoot(root.Text, rootHolder)
 		return err
 	})
 	if err != nil {
@@ -176,19 +172,17 @@ func (n *Node) Init(ctx context.Context, req seal.InitRequest, rootHolder string
 	return &out, nil
 }
 
-// hideRoot makes what turns a root token into what its holder gets.
-func (n *Node) hideRoot(holder string) (func(text string) (string, error), error) {
+// hideRoot is what the holder of a PGP key gets of a root token; the token itself without a holder.
+func (n *Node) hideRoot(text, holder string) (string, error) {
 	if holder == "" {
-		return func(text string) (string, error) { return text, nil }, nil
+		return text, nil
 	}
 	key, err := pgp.Parse(holder, n.clock.Now())
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	return func(text string) (string, error) {
-		message, err := key.Encrypt([]byte(text), n.clock.Now())
-		return base64.StdEncoding.EncodeToString(message), err
-	}, nil
+	message, err := key.Encrypt([]byte(text), n.clock.Now())
+	return base64.StdEncoding.EncodeToString(message), err
 }
 
 // SubmitShare adds a share of the seal key; the one that completes it unseals the server.

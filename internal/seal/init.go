@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"jeton/internal/backend"
-	"jeton/internal/seal/pgp"
 	"jeton/internal/store"
 )
 
@@ -21,35 +20,31 @@ type InitRequest struct {
 	SecretPGP, RecoveryPGP []string
 }
 
-// shares is the part of the request that the kind of seal has, valid.
-func (k *Keeper) shares(req InitRequest) (Config, []*pgp.Key, error) {
-	wanted, unwanted, names, prefix := req.Secret, req.Recovery, "recovery_", "invalid seal configuration"
-	texts, needless, pgpName := req.SecretPGP, req.RecoveryPGP, "recovery_pgp_keys"
+// shares is the part of the request that the kind of seal has, valid, and the holders' keys, of
+// which the number is right; prefix opens the texts of errors.
+func (k *Keeper) shares(req InitRequest) (wanted Config, texts []string, prefix string, err error) {
+	wanted, texts, prefix = req.Secret, req.SecretPGP, "invalid seal configuration"
+	unwanted, needless, names := req.Recovery, req.RecoveryPGP, []string{"recovery_shares", "recovery_threshold", "recovery_pgp_keys"}
 	if k.wrapper != nil {
-		wanted, unwanted, names, prefix = req.Recovery, req.Secret, "secret_", "invalid recovery configuration"
-		texts, needless, pgpName = req.RecoveryPGP, req.SecretPGP, "pgp_keys"
+		wanted, texts, prefix = req.Recovery, req.RecoveryPGP, "invalid recovery configuration"
+		unwanted, needless, names = req.Secret, req.SecretPGP, []string{"secret_shares", "secret_threshold", "pgp_keys"}
 	}
 	var given []string
-	if unwanted.Shares != 0 {
-		given = append(given, names+"shares")
-	}
-	if unwanted.Threshold != 0 {
-		given = append(given, names+"threshold")
-	}
-	if len(needless) > 0 {
-		given = append(given, pgpName)
+	for i, there := range []bool{unwanted.Shares != 0, unwanted.Threshold != 0, len(needless) > 0} {
+		if there {
+			given = append(given, names[i])
+		}
 	}
 	if len(given) > 0 {
-		return wanted, nil, backend.Invalidf("parameters %s not applicable to seal type %s", strings.Join(given, ","), k.kind())
+		return wanted, nil, "", backend.Invalidf("parameters %s not applicable to seal type %s", strings.Join(given, ","), k.kind())
 	}
 	if err := wanted.validate(prefix); err != nil {
-		return wanted, nil, err
+		return wanted, nil, "", err
 	}
 	if len(texts) > 0 && len(texts) != wanted.Shares {
-		return wanted, nil, backend.Invalidf("%s: count mismatch between number of provided PGP keys and number of shares", prefix)
+		return wanted, nil, "", backend.Invalidf("%s: count mismatch between number of provided PGP keys and number of shares", prefix)
 	}
-	holders, err := k.holders(texts, prefix)
-	return wanted, holders, err
+	return wanted, texts, prefix, nil
 }
 
 // Init makes the keys and returns the operators' shares, which exist nowhere else: each as it is,
@@ -59,11 +54,11 @@ func (k *Keeper) shares(req InitRequest) (Config, []*pgp.Key, error) {
 // be quick. The keeper stays sealed.
 //
 // Errors, in this order (contract: sys §1): the request does not fit the seal; there are keys
-// already; seed's own; the store's. An error that wraps ErrOutcomeUnknown comes with the
+// already; a holder's PGP key is of no use; seed's own; the store's. An error that wraps ErrOutcomeUnknown comes with the
 // shares: the keys may be there, and then these shares are theirs. Nothing but what seed wrote
 // is lost by removing such a store and starting over.
 func (k *Keeper) Init(ctx context.Context, req InitRequest, seed func(ctx context.Context, u *Unlocked) error) ([][]byte, error) {
-	shares, holders, err := k.shares(req)
+	shares, texts, prefix, err := k.shares(req)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +68,11 @@ func (k *Keeper) Init(ctx context.Context, req InitRequest, seed func(ctx contex
 		return nil, err
 	} else if config != nil {
 		return nil, ErrAlreadyInitialized
+	}
+	// Not before: reading keys takes time, and a server with keys is asked by strangers alone.
+	holders, err := k.holders(texts, prefix)
+	if err != nil {
+		return nil, err
 	}
 	key := newKey()
 	defer clear(key)

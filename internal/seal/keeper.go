@@ -196,7 +196,8 @@ func (k *Keeper) status(config *configRecord) Status {
 		return s
 	}
 	s.Initialized, s.Type, s.Recovery = true, config.Type, config.Type != TypeShamir
-	s.Migration = s.Sealed && config.Type != k.kind()
+	pending, err := k.migrating(config)
+	s.Migration = s.Sealed && pending && err == nil
 	s.Shares, s.Threshold = config.Set.Shares, config.Set.Threshold
 	if s.Sealed {
 		k.unsealing.describe(&s, config)
