@@ -324,6 +324,9 @@ func TestEnvironment(t *testing.T) {
 	if whole != want {
 		t.Errorf("%+v, want %+v", whole, want)
 	}
+	if bare := mustParse(t, minimal, "VAULT_SEAL_TYPE=transit", "VAULT_ADDR=https://env", "VAULT_TRANSIT_SEAL_KEY_NAME=k", "VAULT_TRANSIT_SEAL_MOUNT_PATH=m").Seal; bare.Type != SealTransit || bare.Transit.KeyName != "k" {
+		t.Errorf("without a stanza: %+v", bare)
+	}
 	if typed := mustParse(t, minimal+"seal \"transit\" {\n address = \"https://a\"\n key_name = \"k\"\n mount_path = \"m\"\n}", "VAULT_SEAL_TYPE=shamir").Seal.Type; typed != SealShamir {
 		t.Errorf("VAULT_SEAL_TYPE gives %q", typed)
 	}

@@ -1,10 +1,14 @@
 package contract_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
 	"testing"
+
+	"jeton/internal/store"
 )
 
 func TestSystemTools(t *testing.T) {
@@ -235,4 +239,28 @@ func TestSystemLoggersAndConfig(t *testing.T) {
 			h.do("GET", "sys/config/state/sanitized", "", nil).fails(403, "permission denied")
 		}},
 	})
+}
+
+// Contract: secrets §5: what transit's keys are made of lies in the store encrypted alone.
+func TestTransitKeysAtRest(t *testing.T) {
+	h := open(t)
+	h.do("POST", "sys/mounts/transit", h.root, m{"type": "transit"}).empty()
+	h.do("POST", "transit/keys/k", h.root, m{"exportable": true}).is(200)
+	key, err := base64.StdEncoding.DecodeString(h.do("GET", "transit/export/encryption-key/k", h.root, nil).is(200).text("data", "keys", "1"))
+	if err != nil || len(key) != 32 {
+		t.Fatalf("%d bytes: %v", len(key), err)
+	}
+	pairs := 0
+	err = h.store.View(context.Background(), func(r store.Reader) error {
+		return r.Scan(store.Range{}, func(at, value []byte) (bool, error) {
+			pairs++
+			if bytes.Contains(value, key) || bytes.Contains(at, key) {
+				t.Errorf("the key lies open at %q", at)
+			}
+			return true, nil
+		})
+	})
+	if err != nil || pairs < 10 {
+		t.Fatalf("%d pairs: %v", pairs, err)
+	}
 }

@@ -280,7 +280,14 @@ func TestSealMigration(t *testing.T) {
 		s.kill()
 		s.start("server started!")
 	}
+	snapshot := filepath.Join(s.dir, "before.snap")
+	s.must("jeton", "operator", "snapshot", "save", snapshot)
 	migrate(static(""), "static")
+	s.awaitUnsealed()
+	// A backup of the time before is of the old seal: it is restored, and migrated again.
+	s.must("jeton", "operator", "snapshot", "restore", "-force", snapshot)
+	s.must("jeton", "operator", "unseal", "-migrate", made.Keys[0])
+	s.must("jeton", "operator", "unseal", "-migrate", made.Keys[1])
 	s.awaitUnsealed()
 	migrate(static("disabled = true")+transitStanza(keys, token, ""), "transit")
 	s.awaitUnsealed()

@@ -77,8 +77,20 @@ func ParseAll(texts []string, now time.Time) ([]*Key, error) {
 	return keys, nil
 }
 
+// clockSkew is how far the clock of who made a key may be ahead of ours.
+const clockSkew = 10 * time.Minute
+
+// moment is now, or a little later for a key that has only just been made elsewhere.
+func (k *Key) moment(now time.Time) time.Time {
+	if made := k.entity.PrimaryKey.CreationTime; made.After(now) && made.Sub(now) <= clockSkew {
+		return now.Add(clockSkew)
+	}
+	return now
+}
+
 // usable says why the key cannot encrypt at now, if it cannot.
 func (k *Key) usable(now time.Time) error {
+	now = k.moment(now)
 	if _, ok := k.entity.EncryptionKey(now); ok {
 		return nil
 	}
@@ -116,6 +128,7 @@ func (k *Key) Encrypt(plain []byte, now time.Time) ([]byte, error) {
 	if err := k.usable(now); err != nil {
 		return nil, err
 	}
+	now = k.moment(now)
 	var message bytes.Buffer
 	config := &packet.Config{
 		DefaultCipher: packet.CipherAES256,

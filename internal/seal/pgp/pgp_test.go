@@ -114,6 +114,19 @@ func TestKeysThatAreRefused(t *testing.T) {
 	}
 }
 
+// A clock that is a little ahead makes no key useless.
+func TestMadeJustNow(t *testing.T) {
+	holder := pgptest.New(t, now.Add(9*time.Minute), 0)
+	key, err := pgp.Parse(holder.Public(), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message, err := key.Encrypt([]byte("a share"), now)
+	if err != nil || holder.Open(message) != "a share" {
+		t.Fatal(err)
+	}
+}
+
 // A key may expire while an attempt gathers shares.
 func TestExpiredMeanwhile(t *testing.T) {
 	key, err := pgp.Parse(pgptest.New(t, now, time.Hour).Public(), now)
