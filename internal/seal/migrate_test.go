@@ -112,6 +112,41 @@ func TestConfig5SealOfAService(t *testing.T) {
 	wantValue(t, u.Store, "a", "1")
 }
 
+// hanging is a service that does not answer until the caller gives up.
+type hanging struct {
+	*service
+	asked chan struct{}
+}
+
+func (h hanging) Decrypt(ctx context.Context, _ []byte) ([]byte, bool, error) {
+	close(h.asked)
+	<-ctx.Done()
+	return nil, false, ctx.Err()
+}
+
+// A service that hangs holds up nobody who asks how the seal is, and ends with its caller.
+func TestAServiceThatHangs(t *testing.T) {
+	s := &service{keys: [][]byte{newKey()}}
+	raw := memory(t)
+	f := over(t, raw, NewEnvelope(s))
+	_, err := f.Init(f.ctx, InitRequest{Recovery: Config{3, 2}}, nil)
+	must(t, err)
+	h := hanging{s, make(chan struct{})}
+	f = over(t, raw, NewEnvelope(h))
+	ctx, cancel := context.WithCancel(f.ctx)
+	ended := make(chan error)
+	go func() {
+		_, err := f.UnsealAuto(ctx)
+		ended <- err
+	}()
+	<-h.asked
+	if st := f.status(); !st.Initialized || !st.Sealed {
+		t.Errorf("%+v", st)
+	}
+	cancel()
+	wantErr(t, <-ended, context.Canceled)
+}
+
 func TestFaultsOfRefreshing(t *testing.T) {
 	storetest.EachFault(t, func(t *testing.T, inject func(*storetest.FaultyStore)) {
 		s := &service{keys: [][]byte{newKey()}}

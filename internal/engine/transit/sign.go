@@ -121,10 +121,24 @@ func (s settled) hashed(input []byte) ([]byte, error) {
 		_, _ = h.Write(input)
 		return h.Sum(nil), nil
 	}
-	if s.new != nil && len(input) != s.id.Size() {
-		return nil, backend.Invalidf("the input is no hash of the hash algorithm: it has another length")
+	if len(input) == 0 {
+		return nil, backend.Invalidf("the input is no hash: it is empty")
 	}
 	return input, nil
+}
+
+// fitsRSA says why an RSA key cannot take a hash, if it cannot. (ECDSA takes what it is given,
+// and cuts it to its size: clients sign longer hashes than they name.)
+func (s settled) fitsRSA(hashed []byte) error {
+	switch {
+	case s.new == nil:
+		return nil
+	case len(hashed) != s.id.Size():
+		return backend.Invalidf("the input is no hash of the hash algorithm: it has another length")
+	case s.pkcs1 && s.id >= crypto.SHA3_224 && s.id <= crypto.SHA3_512:
+		return backend.Invalidf("signature_algorithm pkcs1v15 knows no sha3 hashes: use pss")
+	}
+	return nil
 }
 
 func (s settled) encode(signature []byte) string {
@@ -243,6 +257,9 @@ func (s settled) sign(m *material, input []byte) ([]byte, error) {
 		}
 		return fixedPair(signature, private.Curve.Params().BitSize)
 	case *rsa.PrivateKey:
+		if err := s.fitsRSA(hashed); err != nil {
+			return nil, err
+		}
 		var signature []byte
 		if s.pkcs1 {
 			signature, err = rsa.SignPKCS1v15(rand.Reader, private, s.id, hashed)
@@ -371,6 +388,9 @@ func (s settled) verify(m *material, input, signature []byte) (bool, error) {
 		}
 		return ecdsa.VerifyASN1(public, hashed, signature), nil
 	case *rsa.PublicKey:
+		if err := s.fitsRSA(hashed); err != nil {
+			return false, err
+		}
 		if s.pkcs1 {
 			return rsa.VerifyPKCS1v15(public, s.id, hashed, signature) == nil, nil
 		}

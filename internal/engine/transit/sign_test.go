@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -83,6 +84,12 @@ func TestSignaturesOutside(t *testing.T) {
 	if err := rsa.VerifyPKCS1v15(public, crypto.SHA256, hashed[:], signature(t, m.write("sign/rsa-2048", body+`,"signature_algorithm":"pkcs1v15"}`), base64.StdEncoding)); err != nil {
 		t.Error("pkcs1v15", err)
 	}
+	// ECDSA takes a hash of any length, and cuts it.
+	long := sha512.Sum512(input)
+	cut := signature(t, m.write("sign/ecdsa-p256", `{"input":"`+base64.StdEncoding.EncodeToString(long[:])+`","prehashed":true}`), base64.StdEncoding)
+	if !ecdsa.VerifyASN1(m.publicKey("ecdsa-p256").(*ecdsa.PublicKey), long[:], cut) {
+		t.Error("ecdsa, a longer hash than is named")
+	}
 	// A hash that is none: the input is signed as it is.
 	raw := `{"input":"` + base64.StdEncoding.EncodeToString(hashed[:]) + `","prehashed":true,"hash_algorithm":"none","signature_algorithm":"pkcs1v15"}`
 	if err := rsa.VerifyPKCS1v15(public, 0, hashed[:], signature(t, m.write("sign/rsa-2048", raw), base64.StdEncoding)); err != nil {
@@ -131,6 +138,9 @@ func TestSignOptions(t *testing.T) {
 		{"sign/rsa-2048", `{"input":"","salt_length":4096}`, "too long for the key"},
 		{"sign/rsa-2048", `{"input":"","hash_algorithm":"none"}`, "hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15"},
 		{"sign/rsa-2048", `{"input":"AAAA","prehashed":true}`, "it has another length"},
+		{"verify/rsa-2048", `{"input":"AAAA","prehashed":true,"signature":"vault:v1:AAAA"}`, "it has another length"},
+		{"sign/ecdsa-p256", `{"input":"","prehashed":true}`, "it is empty"},
+		{"sign/rsa-2048", `{"input":"","hash_algorithm":"sha3-256","signature_algorithm":"pkcs1v15"}`, "pkcs1v15 knows no sha3 hashes"},
 		{"sign/rsa-2048", `{"input":"","key_version":2}`, "higher than the latest key version"},
 		{"sign/absent", `{"input":""}`, "signing key not found"},
 		{"verify/ed25519", `{"input":""}`, "neither a 'signature' nor an 'hmac'"},
