@@ -20,21 +20,24 @@ func RawPaths() []RawPath {
 	text := func(name, doc string) backend.Field { return backend.Field{Name: name, Kind: "string", Doc: doc} }
 	number := func(name, doc string) backend.Field { return backend.Field{Name: name, Kind: "integer", Doc: doc} }
 	flag := func(name, doc string) backend.Field { return backend.Field{Name: name, Kind: "boolean", Doc: doc} }
+	list := func(name, doc string) backend.Field { return backend.Field{Name: name, Kind: "array", Doc: doc} }
 	none := []backend.Field{}
 	share := []backend.Field{text("key", "A key share in hex or base64."), text("nonce", "The nonce of the attempt.")}
 	paths := []RawPath{
 		{Path: "sys/init", Summary: "Initialise the server.", Get: true, Write: []backend.Field{
 			number("secret_shares", "How many key shares."), number("secret_threshold", "How many of them unseal."),
-			number("recovery_shares", "How many recovery shares."), number("recovery_threshold", "How many of them prove their holders.")}},
+			number("recovery_shares", "How many recovery shares."), number("recovery_threshold", "How many of them prove their holders."),
+			list("pgp_keys", "A PGP public key for each key share, binary in base64."), list("recovery_pgp_keys", "The same for recovery shares."),
+			text("root_token_pgp_key", "A PGP public key for the root token.")}},
 		{Path: "sys/seal-status", Summary: "The state of the seal.", Get: true},
 		{Path: "sys/unseal", Summary: "Give a key share.", Write: []backend.Field{
-			text("key", "A key share in hex or base64."), flag("reset", "Start over."), flag("migrate", "For a seal migration.")}},
+			text("key", "A key share in hex or base64."), flag("reset", "Start over."), flag("migrate", "The share is for moving to another kind of seal.")}},
 		{Path: "sys/seal", Summary: "Seal the server.", Token: true, Write: none},
 		{Path: "sys/step-down", Summary: "Give up leadership, which one node has nobody to give to.", Token: true, Write: none},
 		{Path: "sys/health", Summary: "The state of the server, as a status.", Get: true},
 		{Path: "sys/leader", Summary: "Who leads.", Get: true},
 		{Path: "sys/generate-root/attempt", Summary: "An attempt to make a root token by key shares.", Get: true, Delete: true,
-			Write: []backend.Field{text("otp", "The one-time password that hides the token; drawn if absent.")}},
+			Write: []backend.Field{text("otp", "The one-time password that hides the token; drawn if absent."), text("pgp_key", "A PGP public key to encrypt the token with, in its place.")}},
 		{Path: "sys/generate-root/update", Summary: "Give a key share to the attempt.", Write: share},
 		{Path: "sys/storage/raft/snapshot", Summary: "A copy of all data, or its restoring.", Token: true, Get: true, Write: none},
 		{Path: "sys/storage/raft/snapshot-force", Summary: "Restore a copy of other keys.", Token: true, Write: none},
@@ -45,6 +48,7 @@ func RawPaths() []RawPath {
 		paths = append(paths,
 			RawPath{Path: prefix + "init", Summary: "An attempt to replace the key shares.", Get: true, Delete: true, Write: []backend.Field{
 				number("secret_shares", "How many new shares."), number("secret_threshold", "How many of them are needed."),
+				list("pgp_keys", "A PGP public key for each new share, binary in base64."), flag("backup", "Keep the shares, encrypted so, on the server."),
 				flag("require_verification", "Keep the old shares until the new ones were given back.")}},
 			RawPath{Path: prefix + "update", Summary: "Give a current key share to the attempt.", Write: share},
 			RawPath{Path: prefix + "verify", Summary: "Give a new key share back.", Get: true, Delete: true, Write: share})

@@ -32,9 +32,11 @@ func TestSystemOpenAPI(t *testing.T) {
 			h.do("POST", "sys/auth/approle", h.root, m{"type": "approle"}).empty()
 			h.do("POST", "sys/auth/team/people", h.root, m{"type": "userpass"}).empty()
 			h.mount("kv1")
+			h.do("POST", "sys/mounts/transit", h.root, m{"type": "transit"}).empty()
 			doc := document(t, h.do("GET", path, h.root, nil).is(200).body)
 			for _, want := range []string{"/sys/mounts/{path}", "/sys/mounts", "/sys/health", "/sys/rekey/init", "/auth/token/create", "/auth/token/roles/",
-				"/secret/data/{path}", "/kv1/{path}", "/cubbyhole/{path}", "/auth/approle/role/{role_name}", "/auth/team/people/login/{username}"} {
+				"/secret/data/{path}", "/kv1/{path}", "/cubbyhole/{path}", "/auth/approle/role/{role_name}", "/auth/team/people/login/{username}",
+				"/transit/keys/{name}/rotate", "/transit/sign/{name}/{urlalgorithm}", "/transit/random/{source}/{urlbytes}"} {
 				if doc.Paths.Value(want) == nil {
 					t.Errorf("%s is missing", want)
 				}
@@ -42,6 +44,17 @@ func TestSystemOpenAPI(t *testing.T) {
 			create := doc.Paths.Value("/auth/token/create").Post
 			if create == nil || create.RequestBody == nil || create.RequestBody.Value.Content["application/json"].Schema.Value.Properties["policies"] == nil {
 				t.Error("auth/token/create has no policies")
+			}
+			for path, fields := range map[string][]string{
+				"/sys/init": {"pgp_keys", "recovery_pgp_keys", "root_token_pgp_key"}, "/sys/rekey/init": {"pgp_keys", "backup"},
+				"/sys/rekey-recovery-key/init": {"pgp_keys", "backup"}, "/sys/generate-root/attempt": {"pgp_key"},
+				"/transit/encrypt/{name}": {"plaintext", "context", "batch_input", "partial_failure_response_code"},
+			} {
+				for _, field := range fields {
+					if doc.Paths.Value(path).Post.RequestBody.Value.Content["application/json"].Schema.Value.Properties[field] == nil {
+						t.Errorf("%s does not tell of %s", path, field)
+					}
+				}
 			}
 			if doc.Paths.Value("/sys/namespaces") != nil {
 				t.Error("what is not here is in the document")

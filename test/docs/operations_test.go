@@ -44,3 +44,6 @@ func TestSealStanzasLoad(t *testing.T) {
 		t.Errorf("%d stanzas", seen)
 	}
 }
+
+// TestTransitRuns runs the examples of docs/transit.md.
+func TestTransitRuns(t *testing.T) { runDocument(t, "docs/transit.md") }

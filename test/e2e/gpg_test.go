@@ -118,6 +118,25 @@ func TestGPG(t *testing.T) {
 	})
 }
 
+// The same by hvac.
+func TestHvacGPG(t *testing.T) {
+	t.Parallel()
+	need(t, "gpg", "gpgconf")
+	interpreter := python(t)
+	script, err := filepath.Abs("python/pgp.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newProduction(t)
+	ada := newGPGUser(t, s, "ada", false)
+	s.start("server started!")
+	t.Cleanup(s.stop)
+	r := s.run([]string{"PYTHONDONTWRITEBYTECODE=1", "VAULT_TOKEN=", "GNUPGHOME=" + ada.home, "HOLDER=ada@example.com", "FINGERPRINT=" + ada.fingerprint}, interpreter, script)
+	if r.code != 0 || r.out != "as promised\n" {
+		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.errOut)
+	}
+}
+
 // gpgRekey hands out new shares, one to each, and finds them in the backup again.
 func gpgRekey(t *testing.T, s *server, ada, ben *gpgUser, old []string) {
 	var begun, done struct {
