@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"jeton/internal/auth/jwt/oidctest"
+	"jeton/internal/backend"
 	"jeton/internal/clock"
 	"jeton/internal/config"
 	"jeton/internal/mount"
@@ -167,6 +168,29 @@ func BenchmarkServe(b *testing.B) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// BenchmarkEnvelope is the encoding of an answer that carries data, and of one with a new token.
+func BenchmarkEnvelope(b *testing.B) {
+	data, err := encodeData(map[string]any{"username": "app", "password": "correct-horse-battery-staple"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	auth := &backend.Auth{ClientToken: strings.Repeat("t", 95), Accessor: strings.Repeat("a", 24), Policies: []string{"default", "web"},
+		TokenPolicies: []string{"default", "web"}, TokenType: "service", Renewable: true, LeaseDuration: backend.Seconds(time.Hour)}
+	for name, e := range map[string]envelope{
+		"data": {requestID: "r", data: data, response: &backend.Response{}, mount: "kv"},
+		"auth": {requestID: "r", response: &backend.Response{Auth: auth}, mount: "token"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := e.encode(); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

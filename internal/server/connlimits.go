@@ -146,6 +146,9 @@ func (b *Bounds) work() (done func(), ok bool) {
 	return func() { b.working.Add(-1) }, true
 }
 
+// full says that a request which came now would be turned away.
+func (b *Bounds) full() bool { return b.working.Load() >= b.requests }
+
 // errBusy answers what the bounds turn away.
 var errBusy = backend.Errorf(backend.Overloaded, "the server is busy: try again shortly")
 

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -347,5 +348,65 @@ func TestRequestLog(t *testing.T) {
 	}
 	if strings.Contains(got, "thisIsAToken") || strings.Contains(got, "secret=1") {
 		t.Errorf("the line shows what was sent: %s", got)
+	}
+}
+
+// Twice as many requests as the server works on: exactly those beyond its bound are turned away,
+// each with 503 and Retry-After, none of them does anything, and the moment that there is room
+// all are served again.
+func TestOverloadIsShedAndOver(t *testing.T) {
+	const most = 8
+	s, at, root := serving(t, config.Listener{}, newBounds(100, most, 1<<20), About{})
+	tokens := func() string {
+		status, _, body := send(t, "GET", at+"/v1/auth/token/count?by=type", nil, "X-Vault-Token", root)
+		if status != http.StatusOK {
+			t.Fatalf("count: %d %s", status, body)
+		}
+		return body[strings.Index(body, `"data"`):]
+	}
+	create := func() (int, http.Header) {
+		status, h, _ := send(t, "POST", at+"/v1/auth/token/create", strings.NewReader(`{"ttl":"1h"}`), "X-Vault-Token", root)
+		return status, h
+	}
+	before := tokens()
+	var working []func()
+	for range most {
+		done, ok := s.bounds.work()
+		if !ok {
+			t.Fatal("turned away below the bound")
+		}
+		working = append(working, done)
+	}
+	for range most {
+		status, h := create()
+		if status != http.StatusServiceUnavailable || h.Get("Retry-After") != retryAfter {
+			t.Errorf("beyond the bound: %d, Retry-After %q", status, h.Get("Retry-After"))
+		}
+	}
+	if status, _, body := send(t, "GET", at+"/v1/sys/health", nil); status != http.StatusOK {
+		t.Errorf("health while the server is busy: %d %s", status, body)
+	}
+	working[0]()
+	if status, _ := create(); status != http.StatusOK {
+		t.Errorf("with room for one: %d", status)
+	}
+	for _, done := range working[1:] {
+		done()
+	}
+	if after := tokens(); after == before || !strings.Contains(after, `"total":2`) {
+		t.Errorf("tokens before %s, after %s", before, after)
+	}
+	var served atomic.Int64
+	var clients sync.WaitGroup
+	for range most {
+		clients.Go(func() {
+			if status, _ := create(); status == http.StatusOK {
+				served.Add(1)
+			}
+		})
+	}
+	clients.Wait()
+	if served.Load() != most || s.bounds.working.Load() != 0 {
+		t.Errorf("afterwards %d of %d are served, %d seem to be worked on", served.Load(), most, s.bounds.working.Load())
 	}
 }

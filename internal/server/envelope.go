@@ -45,7 +45,14 @@ func encodeData(data any) (json.RawMessage, error) {
 
 // encode writes the envelope, its members in the contract's order.
 func (e *envelope) encode() ([]byte, error) {
-	out := make([]byte, 0, 256+len(e.data)*2)
+	size := 256 + len(e.data)
+	if e.response.Auth != nil {
+		size += 1024 // a token and what is said of it
+	}
+	if e.inject {
+		size += len(e.data)
+	}
+	out := make([]byte, 0, size)
 	out = append(out, '{')
 	if e.inject {
 		members, err := injectable(e.data)

@@ -124,7 +124,8 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 	if s.node.Sealed() {
 		return s.errorReply(errSealed)
 	}
-	if s.bounds.crowded(r.Method, s.node.Queued()) {
+	// Before anything is read of it: what is turned away must cost next to nothing.
+	if s.bounds.full() || s.bounds.crowded(r.Method, s.node.Queued()) {
 		return s.errorReply(errBusy)
 	}
 	req, err := s.read(r)

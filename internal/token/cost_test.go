@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"jeton/internal/record"
 	"jeton/internal/store"
 )
 
@@ -218,6 +219,41 @@ func BenchmarkFind(b *testing.B) {
 			w.cache.drop(leaf.Token.ID, 0)
 			if t, err := w.Find(w.ctx, leaf.Text); t == nil || err != nil {
 				b.Fatal(t, err)
+			}
+		}
+	})
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	w, i := benchWorld(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := w.Authenticate(w.ctx, i.Text, anywhere); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkRecord is a token's stored form.
+func BenchmarkRecord(b *testing.B) {
+	_, i := benchWorld(b)
+	data, err := record.Encode(i.Token)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := record.Encode(i.Token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := record.Decode(data, new(Token)); err != nil {
+				b.Fatal(err)
 			}
 		}
 	})

@@ -80,10 +80,25 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		out.warnOfParent(until)
 		return nil
 	}
-	if ask.Type == "batch" || ask.Role != "" {
+	switch {
+	case ask.Role != "":
 		if err := s.area.View(ctx, func(r store.Reader) error { return run(r) }); err != nil {
 			return nil, err
 		}
+	case ask.Type == "batch":
+		// Nothing is stored: that the parent lives now is enough.
+		proof, err := s.prove(ctx, ask.Caller.ID)
+		if err != nil {
+			return nil, err
+		}
+		parent, until, err := asParent(ask.Caller, proof)
+		if err != nil {
+			return nil, err
+		}
+		if out, err = ask.resolve(parent, nil, s.clock.Now()); err != nil {
+			return nil, err
+		}
+		out.warnOfParent(until)
 	}
 	if out != nil && out.Token.Batch {
 		if err := s.roomForBatch(ctx, out.Token); err != nil {
@@ -146,15 +161,25 @@ func (i *Issued) warnOfParent(until int64) {
 // until is the earliest end among them, 0 for never.
 func (s *Store) parentOf(r store.Reader, caller *backend.Caller) (parent *Token, until int64, err error) {
 	if caller.Batch {
-		return nil, 0, backend.Invalidf("batch tokens cannot create more tokens")
+		return asParent(caller, nil)
 	}
-	parent, until, err = s.aliveNow(r, caller.ID, s.clock.Now())
+	proof, err := s.proveNow(r, caller.ID, s.clock.Now())
 	if err != nil {
 		return nil, 0, err
 	}
+	return asParent(caller, proof)
+}
+
+// asParent says whether the caller's token, of which proof is what is known, may be a parent.
+func asParent(caller *backend.Caller, proof *cached) (parent *Token, until int64, err error) {
 	switch {
-	case parent == nil:
+	case caller.Batch:
+		return nil, 0, backend.Invalidf("batch tokens cannot create more tokens")
+	case proof == nil:
 		return nil, 0, backend.Invalidf("parent token lookup failed: no parent found")
+	}
+	parent, until = proof.token, proof.until
+	switch {
 	case parent.Uses > 0:
 		return nil, 0, backend.Invalidf("restricted use token cannot generate child tokens")
 	case parent.Depth >= MaxDepth:

@@ -28,7 +28,7 @@ type overloadStage struct {
 }
 
 // admitted is how many requests the server works on at once (internal/server, mostRequests).
-const admitted = 4096
+const admitted = 1024
 
 // runOverload drives token creation with as many clients as the server lets in, with twice as
 // many, and again with few.
@@ -89,7 +89,11 @@ func (b *bench) press(stage overloadStage) overloadStage {
 			}
 		})
 	}
+	profiled := b.profile(stage.Name, b.server)
 	clients.Wait()
+	if err := <-profiled; err != nil {
+		failed.Add(1)
+	}
 	p99 := func(all []time.Duration) float64 {
 		if len(all) == 0 {
 			return 0
