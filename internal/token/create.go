@@ -101,21 +101,7 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		out.warnOfParent(until)
 	}
 	if out != nil && out.Token.Batch {
-		if err := s.roomForBatch(ctx, out.Token); err != nil {
-			return nil, err
-		}
-		if ask.EntityAlias != "" {
-			err := s.whole.Update(ctx, func(tx store.Tx) error { return s.takeAlias(tx, &ask, out.Token) })
-			if err != nil {
-				return nil, err
-			}
-		}
-		text, err := s.texts.sealBatch(out.Token)
-		if err != nil {
-			return nil, err
-		}
-		out.Text = text
-		return out, nil
+		return out.unless(s.createBatch(ctx, &ask, out))
 	}
 	var proof written
 	err := s.issuing(ctx, func(tx store.Tx) error {
@@ -135,6 +121,22 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		s.keep(out.Token, proof, until)
 	}
 	return out.unless(err)
+}
+
+// createBatch gives a batch token its text. Nothing of it is stored but its alias, if it has one.
+func (s *Store) createBatch(ctx context.Context, ask *Ask, out *Issued) error {
+	if err := s.roomForBatch(ctx, out.Token); err != nil {
+		return err
+	}
+	if ask.EntityAlias != "" {
+		err := s.whole.Update(ctx, func(tx store.Tx) error { return s.takeAlias(tx, ask, out.Token) })
+		if err != nil {
+			return err
+		}
+	}
+	var err error
+	out.Text, err = s.texts.sealBatch(out.Token)
+	return err
 }
 
 // unless returns the token, or the error alone: what was not stored, or may not have been, is
