@@ -24,11 +24,13 @@ path "transit/decrypt/unseal" { capabilities = ["update"] }
 	return s, s.must("vault", "token", "create", "-orphan", "-policy=seal", "-period=24h", "-field=token")
 }
 
-func writeFile(t *testing.T, path, text string) {
+// writeFile writes a file and returns its path.
+func writeFile(t *testing.T, path, text string) string {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return path
 }
 
 // transitStanza is the seal stanza for a key server.

@@ -13,7 +13,7 @@ import (
 )
 
 // nameRecord says whose a common name is on this mount: two authorities that give out the same name
-// do not mean the same person. Decision 0014.
+// do not mean the same person. Decision 0020.
 type nameRecord struct {
 	// Entry is the UID of the entry that the name was first used with.
 	Entry []byte `cbor:"1,keyasint"`

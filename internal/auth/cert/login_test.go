@@ -401,7 +401,7 @@ func TestEmptyCommonName(t *testing.T) {
 	refused(t, b, root.Issue("", func(c *x509.Certificate) { c.DNSNames = []string{"x"} }), "missing name in alias")
 }
 
-// Contract: auth-methods §7 [!] and decision 0014: two authorities with one common name.
+// Contract: auth-methods §7 [!] and decision 0020: two authorities with one common name.
 func TestAliasesOfTwoAuthorities(t *testing.T) {
 	one, two := ca(t, "one"), ca(t, "two")
 	alias := func(b *authtest.Bench, l *certtest.Leaf, name string) string {

@@ -25,7 +25,7 @@ type loginState struct {
 
 // RenewLogin proves the login again: the role is there, the very one, and would still take the service
 // account; and the API server says that the account is still there, the very one (CVE-2026-115356).
-// Decision 0015 says how, and what happens when the login's JWT has expired. Contract: auth-methods §1.3.
+// Decision 0021 says how, and what happens when the login's JWT has expired. Contract: auth-methods §1.3.
 func (m *Method) RenewLogin(ctx context.Context, renewal backend.Renewal) (*backend.Login, error) {
 	var state loginState
 	if err := record.Decode(renewal.State, &state); err != nil {

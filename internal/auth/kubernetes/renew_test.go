@@ -89,7 +89,7 @@ func TestRenewalCVE2026115356(t *testing.T) {
 	})
 }
 
-// Decision 0015: once the login's JWT has expired, the account itself is asked for; who may not read it cannot renew.
+// Decision 0021: once the login's JWT has expired, the account itself is asked for; who may not read it cannot renew.
 func TestRenewalAfterTheJWT(t *testing.T) {
 	start := func(t *testing.T) (*house, *backend.Login) {
 		h := open(t)

@@ -117,7 +117,7 @@ func (m *Method) writeRole(ctx context.Context, c *backend.Call, req *roleReques
 		return record.Put(tx, roleKey(req.Name), r)
 	})
 	if err == nil && slices.Equal(written.Accounts, []string{"*"}) && slices.Equal(written.Namespaces, []string{"*"}) {
-		c.Warn("every service account of the cluster can log in with this role")
+		m.log.Warn("every service account of the cluster can log in with a role", "role", req.Name, "mount", c.Mount.Path)
 	}
 	return nil, err
 }
