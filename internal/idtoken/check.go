@@ -3,6 +3,7 @@ package idtoken
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"jeton/internal/record"
@@ -13,9 +14,15 @@ import (
 // be read, pairs that cannot sign, roles of no key. It changes nothing.
 func (s *Store) Check(ctx context.Context, report func(what string)) error {
 	return s.area.View(ctx, func(r store.Reader) error {
-		return r.Scan(store.Range{}, func(k, value []byte) (bool, error) {
+		// Values are read one by one: one that does not decrypt must not end the walk.
+		return r.Scan(store.Range{KeysOnly: true}, func(k, _ []byte) (bool, error) {
 			name := string(k)
+			value, err := r.Get(k)
 			switch {
+			case errors.Is(err, record.ErrMalformed):
+				report(fmt.Sprintf("%s cannot be read", name))
+			case err != nil:
+				return false, err
 			case bytes.HasPrefix(k, []byte(keyPrefix)):
 				checkKey(name, value, report)
 			case bytes.HasPrefix(k, []byte(rolePrefix)):
@@ -52,6 +59,9 @@ func checkRole(r store.Reader, name string, value []byte, report func(string)) e
 		return nil
 	}
 	k, err := getKey(r, role.Key)
+	if errors.Is(err, record.ErrMalformed) {
+		return nil // said at the key
+	}
 	if err == nil && k == nil {
 		report(fmt.Sprintf("%s has no key", name))
 	}

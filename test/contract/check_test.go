@@ -45,6 +45,8 @@ func (h *house) furnished() {
 	h.role("tr", m{"allowed_policies": "p"})
 	h.do("GET", "secret/data/a/b", h.root, nil, wrapped("5m")).is(200)
 	h.do("POST", "identity/group", h.root, m{"name": "g"}).is(200)
+	h.do("POST", "identity/oidc/key/k", h.root, m{"allowed_client_ids": "*"}).empty()
+	h.do("POST", "identity/oidc/role/r", h.root, m{"key": "k"}).empty()
 	h.limit("l", m{"rate": 100000})
 	h.do("POST", "sys/quotas/config", h.root, m{"rate_limit_exempt_paths": "sys/health"}).empty()
 	h.bound("b", "auth/userpass", 1000)
