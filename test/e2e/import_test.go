@@ -195,6 +195,9 @@ func fillRooms(t *testing.T, c *api.Client, write func(string, map[string]any) *
 	t.Helper()
 	none(t, "approle", c.Sys().EnableAuthWithOptions("machines", &api.EnableAuthOptions{Type: "approle", Config: api.AuthConfigInput{DefaultLeaseTTL: "2h"}}))
 	none(t, "userpass", c.Sys().EnableAuthWithOptions("people", &api.EnableAuthOptions{Type: "userpass", Description: "our people"}))
+	threshold, span := "7", "10m"
+	none(t, "lockout", c.Sys().TuneMountAllowNil("auth/machines", api.TuneMountConfigInput{
+		UserLockoutConfig: &api.TuneUserLockoutConfigInput{LockoutThreshold: &threshold, LockoutDuration: &span}}))
 	none(t, "audit", c.Sys().EnableAuditWithOptions("file", &api.EnableAuditOptions{Type: "file", Options: map[string]string{"file_path": "discard"}}))
 	accessor := func() string {
 		list, err := c.Sys().ListAuth()
