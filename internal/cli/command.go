@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"sort"
 	"strings"
@@ -108,6 +109,10 @@ func (i *invocation) Run(args []string) int {
 
 func (i *invocation) execute(f *flagSet, s *session, run runFunc, args []string) error {
 	rest, loose, err := f.parse(args)
+	if errors.Is(err, flag.ErrHelp) { // "--h": the frame takes the usual spellings
+		s.con.print(i.Help())
+		return nil
+	}
 	if err != nil {
 		return local("%s", err)
 	}

@@ -210,15 +210,13 @@ func bePatient(c *api.Client, name string, view *importView) {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		// Until the first answer a server that is away is a wrong address.
+		// Until the first answer, one that is away is a wrong address.
 		if err != nil {
 			return view.answered(name, false), nil
 		}
 		view.answered(name, true)
 		switch resp.StatusCode {
-		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusGatewayTimeout:
-			return true, nil
-		case http.StatusServiceUnavailable:
+		case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			return true, nil
 		}
 		return false, nil
@@ -242,9 +240,9 @@ type importView struct {
 
 	mu     sync.Mutex // guards all below
 	phase  string
-	shown  int  // tenths of the phase, or hundreds of secrets, that were told already
-	line   bool // a bar stands on the terminal
-	awake  map[string]bool
+	shown  int             // how many times plainStep was told of in this phase
+	line   bool            // a bar stands on the terminal
+	awake  map[string]bool // who has answered already
 	waited map[string]bool // whose waiting was told in this phase
 }
 

@@ -46,7 +46,8 @@ belongs to. "-" reads it from standard input.
 an accessor belongs to.
 
     $ jeton token renew
-    $ jeton token renew -increment=30m -accessor 0Q9tC8yQ4rVnXb1xSm2vJk7Z`,
+    $ jeton token renew -increment=30m -accessor 0Q9tC8yQ4rVnXb1xSm2vJk7Z
+    $ jeton token renew -increment=30m -fail-if-not-fulfilled || jeton login -method=userpass`,
 			arity: between(0, 1), surface: shows, build: buildTokenRenew,
 		},
 		{
@@ -183,10 +184,11 @@ func buildTokenLookup(f *flagSet) runFunc {
 }
 
 func buildTokenRenew(f *flagSet) runFunc {
-	var accessor bool
+	var accessor, whole bool
 	var increment time.Duration
 	f.truth(&accessor, flagSpec{name: "accessor", usage: "The argument is an accessor."})
 	f.span(&increment, flagSpec{name: "increment", aliases: []string{"i"}, usage: "Time to live to ask for; the server may give less."})
+	f.truth(&whole, flagSpec{name: "fail-if-not-fulfilled", usage: "Exit with 2 when the server gives less than -increment, after printing what it gave."})
 	return func(s *session, args []string) error {
 		if accessor && len(args) == 0 {
 			return local("Not enough arguments with -accessor (expected 1, got 0)")
@@ -212,7 +214,13 @@ func buildTokenRenew(f *flagSet) runFunc {
 		if err != nil {
 			return s.remote("renewing token", err)
 		}
-		return s.secret(sec)
+		if err := s.secret(sec); err != nil {
+			return err
+		}
+		if whole && sec != nil && sec.Auth != nil && sec.Auth.LeaseDuration < more {
+			return nothing("The token was renewed for %s, which is less than the %s that was asked for", humanSeconds(int64(sec.Auth.LeaseDuration)), humanSeconds(int64(more)))
+		}
+		return nil
 	}
 }
 

@@ -121,7 +121,7 @@ func TestImportIsKilledAndGoesOn(t *testing.T) {
 		t.Errorf("the state file stays behind: %v", err)
 	}
 	for _, want := range [][3]string{
-		{"unreadable", "secret ids", "machines/app"}, {"unreadable", "password", "people/ann"}, {"by hand", "policy", "default"},
+		{"unreadable", "secret ids", "machines/app"}, {"unreadable", "password", "people/ann"}, {"by hand", "policy", "default"}, {"by hand", "auth method", "jwt/"},
 		{"by hand", "audit device", "file/"}, {"by hand", "tokens, leases and cubbyholes", "all"},
 		{"unreadable", "version of a secret", "secret/scars version 2"},
 	} {
@@ -195,6 +195,9 @@ func fillRooms(t *testing.T, c *api.Client, write func(string, map[string]any) *
 	t.Helper()
 	none(t, "approle", c.Sys().EnableAuthWithOptions("machines", &api.EnableAuthOptions{Type: "approle", Config: api.AuthConfigInput{DefaultLeaseTTL: "2h"}}))
 	none(t, "userpass", c.Sys().EnableAuthWithOptions("people", &api.EnableAuthOptions{Type: "userpass", Description: "our people"}))
+	threshold, span := "7", "10m"
+	none(t, "lockout", c.Sys().TuneMountAllowNil("auth/machines", api.TuneMountConfigInput{
+		UserLockoutConfig: &api.TuneUserLockoutConfigInput{LockoutThreshold: &threshold, LockoutDuration: &span}}))
 	none(t, "audit", c.Sys().EnableAuditWithOptions("file", &api.EnableAuditOptions{Type: "file", Options: map[string]string{"file_path": "discard"}}))
 	accessor := func() string {
 		list, err := c.Sys().ListAuth()
@@ -208,6 +211,17 @@ func fillRooms(t *testing.T, c *api.Client, write func(string, map[string]any) *
 		none(t, "policy", c.Sys().PutPolicy(fmt.Sprintf("p%02d", i), fmt.Sprintf(`path "secret/data/p%02d/*" { capabilities = ["read"] }`, i)))
 	}
 	none(t, "policy", c.Sys().PutPolicy("templated", fmt.Sprintf(`path "secret/data/{{identity.entity.aliases.%s.name}}" { capabilities = ["read"] }`, accessor)))
+	for _, kind := range []string{"ldap", "jwt", "kubernetes", "cert"} {
+		none(t, kind, c.Sys().EnableAuthWithOptions(kind, &api.EnableAuthOptions{Type: kind}))
+	}
+	write("auth/ldap/groups/eng", map[string]any{"policies": "p08,p09"})
+	write("auth/ldap/users/ann", map[string]any{"policies": "p10", "groups": "eng"})
+	write("auth/jwt/role/ci", map[string]any{"role_type": "jwt", "user_claim": "sub", "bound_audiences": "jeton", "bound_claims": map[string]any{"project": []string{"a", "b"}},
+		"claim_mappings": map[string]string{"project": "project"}, "token_policies": "p11", "token_ttl": "15m"})
+	write("auth/kubernetes/role/web", map[string]any{"bound_service_account_names": "web", "bound_service_account_namespaces": "prod,test", "audience": "jeton", "token_policies": "p12"})
+	authority, err := os.ReadFile(writeCertificates(t, t.TempDir()).ca)
+	none(t, "certificate", err)
+	write("auth/cert/certs/hosts", map[string]any{"certificate": string(authority), "allowed_dns_sans": "*.example.com", "token_policies": "p13"})
 	write("auth/machines/role/app", map[string]any{"token_policies": "p01,p02", "token_ttl": "20m", "secret_id_ttl": "10m", "token_bound_cidrs": "127.0.0.0/8", "role_id": "role-of-the-app"})
 	write("auth/machines/role/app/secret-id", nil)
 	write("auth/people/users/ann", map[string]any{"password": canaryOfSecrets + "ann", "token_policies": "p03", "token_num_uses": 7})
@@ -336,7 +350,8 @@ func sameVersions(t *testing.T, from, to *api.Client, mount, key string) {
 func sameRooms(t *testing.T, source, destination *server) {
 	t.Helper()
 	from, to := source.client(source.root), destination.client(destination.root)
-	for _, path := range []string{"sys/policies/acl/p39", "auth/machines/role/app", "auth/machines/role/app/role-id", "auth/people/users/ann",
+	for _, path := range []string{"sys/policies/acl/p39", "auth/ldap/groups/eng", "auth/ldap/users/ann", "auth/jwt/role/ci",
+		"auth/kubernetes/role/web", "auth/cert/certs/hosts", "auth/machines/role/app", "auth/machines/role/app/role-id", "auth/people/users/ann",
 		"auth/token/roles/job", "sys/policies/password/long", "sys/quotas/rate-limit/gentle", "sys/mounts/team-05/kv/tune", "sys/auth/machines/tune"} {
 		if want, got := dataAt(t, from, path, 0), dataAt(t, to, path, 0); want != got || want == "null" {
 			t.Errorf("%s: %s, want %s", path, got, want)

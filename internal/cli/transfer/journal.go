@@ -44,15 +44,12 @@ func openJournal(path, servers string, dry bool) (*journal, error) {
 	if dry {
 		return j, nil
 	}
-	j.file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	j.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err == nil {
 		err = j.file.Chmod(0o600)
 	}
 	if err == nil {
 		err = j.file.Truncate(int64(len(text)))
-	}
-	if err == nil {
-		_, err = j.file.Seek(int64(len(text)), 0)
 	}
 	if err == nil && len(text) == 0 {
 		err = j.append(journalEntry{Servers: servers})

@@ -63,8 +63,9 @@ func (r *run) authMounts(ctx context.Context) error {
 			case "userpass":
 				r.userpass = append(r.userpass, at)
 			default:
+				r.methods = append(r.methods, method{at, listsOf(text(mount, "type"))})
 				r.report.left(ByHand, "auth method", at, "its configuration holds secrets that no API gives away; the method itself is there",
-					"configure it anew, with its roles")
+					"configure it anew: jeton write auth/"+at+"config ...")
 			}
 		},
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"maps"
+	"slices"
 )
 
 // tokenFields are the parameters that login methods have in common.
@@ -114,4 +115,56 @@ func (r *run) user(ctx context.Context, kind, at, shown string) error {
 			fmt.Sprintf("jeton write %s/password password=-", at))
 	}
 	return nil
+}
+
+// method is an auth method whose roles are written as they are read.
+type method struct {
+	path  string
+	lists []string // what it lists, below the mount
+}
+
+// listsOf are what a type of auth method keeps beside its configuration: nothing secret is in it.
+func listsOf(kind string) []string {
+	switch kind {
+	case "ldap":
+		return []string{"groups", "users"}
+	case "jwt", "oidc", "kubernetes":
+		return []string{"role"}
+	case "cert":
+		return []string{"certs"}
+	}
+	return nil
+}
+
+// methodRoles moves what the other login methods let in. Without its configuration a method lets nobody
+// in yet.
+func (r *run) methodRoles(ctx context.Context) error {
+	const kind = "role of an auth method"
+	for _, m := range r.methods {
+		for _, list := range m.lists {
+			at := "auth/" + m.path + list
+			names, err := r.listed(ctx, kind, at)
+			if err != nil {
+				return err
+			}
+			if err := r.each(ctx, names, func(ctx context.Context, name string) error {
+				return r.methodRole(ctx, kind, at+"/"+name, m.path+list+"/"+name)
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) methodRole(ctx context.Context, kind, at, shown string) error {
+	want, have, err := r.both(ctx, kind, shown, at, at)
+	if err != nil || want == nil {
+		return err
+	}
+	fields := sortedKeys(want)
+	if _, modern := want["token_policies"]; modern {
+		fields = slices.DeleteFunc(fields, func(f string) bool { return slices.Contains(legacyFields(), f) })
+	}
+	return r.object(ctx, kind, shown, at, have, pick(want, fields))
 }

@@ -51,6 +51,7 @@ type run struct {
 	kv       []kvMount
 	approles []string // paths of auth mounts, "approle/"
 	userpass []string
+	methods  []method
 }
 
 // Run moves everything and returns what it did. An error means that the run could not go on, as
@@ -82,6 +83,7 @@ func Run(ctx context.Context, source, destination *api.Client, opts Options) (*R
 		{"token roles", r.tokenRoles},
 		{"AppRole roles", r.appRoles},
 		{"userpass users", r.users},
+		{"roles of auth methods", r.methodRoles},
 		{"secrets", r.secrets},
 		// Quotas come last: they would slow the import itself down.
 		{"quotas", r.quotas},
