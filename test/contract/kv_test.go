@@ -63,8 +63,8 @@ func TestKVVersion1(t *testing.T) {
 	})
 }
 
-// put writes a version and returns the answer.
-func (h *house) put(path string, body m) *answer {
+// version writes one and returns the answer.
+func (h *house) version(path string, body m) *answer {
 	h.t.Helper()
 	return h.do("POST", "secret/data/"+path, h.root, body)
 }
@@ -73,7 +73,7 @@ func TestKVVersion2(t *testing.T) {
 	rows(t, []row{
 		{"secrets §2 test 1 ten versions are kept, the oldest go", func(t *testing.T, h *house) {
 			for i := range 12 {
-				h.put("a", m{"data": m{"i": i}}).is(200).has(i+1, "data", "version")
+				h.version("a", m{"data": m{"i": i}}).is(200).has(i+1, "data", "version")
 			}
 			a := h.do("GET", "secret/metadata/a", h.root, nil).has(12, "data", "current_version").has(3, "data", "oldest_version")
 			if versions := a.at("data", "versions").(m); len(versions) != 10 || versions["3"] == nil || versions["2"] != nil {
@@ -83,7 +83,7 @@ func TestKVVersion2(t *testing.T) {
 			h.do("GET", "secret/data/a?version=3", h.root, nil).is(200).has(2, "data", "data", "i")
 		}},
 		{"secrets §2 test 3 delete, undelete, destroy", func(t *testing.T, h *house) {
-			h.put("a", m{"data": m{"k": "v"}}).is(200).has("", "data", "deletion_time").has(nil, "data", "custom_metadata")
+			h.version("a", m{"data": m{"k": "v"}}).is(200).has("", "data", "deletion_time").has(nil, "data", "custom_metadata")
 			h.do("DELETE", "secret/data/a", h.root, nil).empty()
 			gone := h.do("GET", "secret/data/a", h.root, nil).is(404).has(nil, "data", "data").has(false, "data", "metadata", "destroyed").lacks("errors")
 			if gone.text("data", "metadata", "deletion_time") == "" {
@@ -100,7 +100,7 @@ func TestKVVersion2(t *testing.T) {
 			var writers sync.WaitGroup
 			results := make(chan int, 20)
 			for range 20 {
-				writers.Go(func() { results <- h.put("a", m{"data": m{}, "options": m{"cas": 0}}).status })
+				writers.Go(func() { results <- h.version("a", m{"data": m{}, "options": m{"cas": 0}}).status })
 			}
 			writers.Wait()
 			close(results)
@@ -113,35 +113,35 @@ func TestKVVersion2(t *testing.T) {
 			}
 		}},
 		{"secrets §2 check-and-set", func(t *testing.T, h *house) {
-			h.put("a", m{"data": m{}, "options": m{"cas": "x"}}).fails(400, "error parsing check-and-set parameter")
-			h.put("a", m{"data": m{}, "options": m{"cas": -1}}).fails(400, "check-and-set parameter did not match the current version")
-			h.put("a", m{"data": m{}, "options": m{"cas": "0"}}).is(200)
+			h.version("a", m{"data": m{}, "options": m{"cas": "x"}}).fails(400, "error parsing check-and-set parameter")
+			h.version("a", m{"data": m{}, "options": m{"cas": -1}}).fails(400, "check-and-set parameter did not match the current version")
+			h.version("a", m{"data": m{}, "options": m{"cas": "0"}}).is(200)
 			h.do("DELETE", "secret/data/a", h.root, nil).empty()
-			h.put("a", m{"data": m{}, "options": m{"cas": 0}}).fails(400, "check-and-set parameter did not match the current version")
-			h.put("a", m{"data": m{}, "options": m{"cas": 1}}).is(200)
+			h.version("a", m{"data": m{}, "options": m{"cas": 0}}).fails(400, "check-and-set parameter did not match the current version")
+			h.version("a", m{"data": m{}, "options": m{"cas": 1}}).is(200)
 			h.do("POST", "secret/config", h.root, m{"cas_required": true}).empty()
-			h.put("a", m{"data": m{}}).fails(400, "check-and-set parameter required for this call")
+			h.version("a", m{"data": m{}}).fails(400, "check-and-set parameter required for this call")
 			h.do("POST", "secret/metadata/a", h.root, m{"cas_required": false}).is(200).warns(`"cas_required" set to false, but is mandated by backend config. This value will be ignored.`)
-			h.put("a", m{"data": m{}}).fails(400, "check-and-set parameter required for this call")
+			h.version("a", m{"data": m{}}).fails(400, "check-and-set parameter required for this call")
 			h.do("DELETE", "secret/metadata/a", h.root, nil).empty()
-			h.put("a", m{"data": m{}, "options": m{"cas": 0}}).is(200).has(1, "data", "version")
+			h.version("a", m{"data": m{}, "options": m{"cas": 0}}).is(200).has(1, "data", "version")
 		}},
 		{"secrets §2 test 5 delete_version_after, the shorter of mount and key", func(t *testing.T, h *house) {
 			h.do("POST", "secret/config", h.root, m{"delete_version_after": "2s"}).empty()
 			h.do("GET", "secret/config", h.root, nil).is(200).has(m{"cas_required": false, "delete_version_after": "2s", "max_versions": 0}, "data")
 			h.do("POST", "secret/metadata/a", h.root, m{"delete_version_after": "5s"}).empty()
-			h.put("a", m{"data": m{"k": "v"}}).is(200).has("2026-03-01T12:00:02.123456789Z", "data", "deletion_time")
+			h.version("a", m{"data": m{"k": "v"}}).is(200).has("2026-03-01T12:00:02.123456789Z", "data", "deletion_time")
 			h.do("GET", "secret/data/a", h.root, nil).is(200).has("v", "data", "data", "k")
 			h.wall.advance(3 * time.Second)
 			h.do("GET", "secret/data/a", h.root, nil).is(404).has(nil, "data", "data")
 			h.do("LIST", "secret/metadata", h.root, nil).has([]string{"a"}, "data", "keys")
 			h.do("POST", "secret/config", h.root, m{"delete_version_after": "-1s"}).empty()
 			h.do("GET", "secret/config", h.root, nil).has("-1s", "data", "delete_version_after")
-			h.put("a", m{"data": m{}}).is(200).has("", "data", "deletion_time")
+			h.version("a", m{"data": m{}}).is(200).has("", "data", "deletion_time")
 		}},
 		{"secrets §2 test 6 patch", func(t *testing.T, h *house) {
 			patch := func(path string, body m) *answer { return h.do("PATCH", "secret/data/"+path, h.root, body, merged) }
-			h.put("a", m{"data": m{"a": 1, "b": m{"d": 2}}}).is(200)
+			h.version("a", m{"data": m{"a": 1, "b": m{"d": 2}}}).is(200)
 			patch("a", m{"data": m{"a": nil, "b": m{"c": 1}}}).is(200).has(2, "data", "version")
 			h.do("GET", "secret/data/a", h.root, nil).has(m{"b": m{"c": 1, "d": 2}}, "data", "data")
 			patch("a", m{"data": m{}, "options": m{"cas": 1}}).fails(400, "check-and-set parameter did not match the current version")
@@ -154,7 +154,7 @@ func TestKVVersion2(t *testing.T) {
 		}},
 		{"secrets §2 tests 8 and 10 everything goes; the forms of versions", func(t *testing.T, h *house) {
 			for range 3 {
-				h.put("a", m{"data": m{}}).is(200)
+				h.version("a", m{"data": m{}}).is(200)
 			}
 			for _, versions := range []any{"1,2", []int{1, 2}, []string{"1", "2"}} {
 				h.do("POST", "secret/delete/a", h.root, m{"versions": versions}).empty()
@@ -170,7 +170,7 @@ func TestKVVersion2(t *testing.T) {
 			}
 			h.do("DELETE", "secret/metadata/a", h.root, nil).empty()
 			h.do("GET", "secret/metadata/a", h.root, nil).fails(404)
-			h.put("a", m{"data": m{}}).is(200).has(1, "data", "version")
+			h.version("a", m{"data": m{}}).is(200).has(1, "data", "version")
 		}},
 		{"secrets §2 test 9 custom metadata", func(t *testing.T, h *house) {
 			many := m{}
@@ -212,21 +212,21 @@ func TestKVVersion2(t *testing.T) {
 			h.do("GET", "secret/data", h.root, nil).is(404).warns("Non-listing operations on the root of a K/V v2 mount are not supported.")
 		}},
 		{"secrets §2 tests 13 and 14 wrapped reads", func(t *testing.T, h *house) {
-			h.put("a", m{"data": m{"k": "v"}}).is(200)
+			h.version("a", m{"data": m{"k": "v"}}).is(200)
 			token := h.do("GET", "secret/data/a", h.root, nil, wrapped("60")).is(200).text("wrap_info", "token")
 			h.do("POST", "sys/wrapping/unwrap", token, nil).is(200).has("v", "data", "data", "k").has(1, "data", "metadata", "version")
 			h.do("DELETE", "secret/data/a", h.root, nil).empty()
 			h.do("GET", "secret/data/a", h.root, nil, wrapped("60")).is(404).has(nil, "wrap_info").has(nil, "data", "data")
 		}},
 		{"secrets §2 bodies that are none", func(t *testing.T, h *house) {
-			h.put("a", m{}).fails(400, "no data provided")
-			h.put("a", m{"data": nil}).fails(400, "no data provided")
-			h.put("a", m{"data": "x"}).failsLike(400, "'' expected type 'map[string]interface {}', got unconvertible type 'string'")
-			h.put("a", m{"data": m{}, "nope": 1}).is(200).warns("Endpoint ignored these unrecognized parameters: [nope]")
+			h.version("a", m{}).fails(400, "no data provided")
+			h.version("a", m{"data": nil}).fails(400, "no data provided")
+			h.version("a", m{"data": "x"}).failsLike(400, "'' expected type 'map[string]interface {}', got unconvertible type 'string'")
+			h.version("a", m{"data": m{}, "nope": 1}).is(200).warns("Endpoint ignored these unrecognized parameters: [nope]")
 			h.do("POST", "secret/metadata/a", h.root, m{"delete_version_after": "-1s"}).is(400)
 		}},
 		{"secrets §2 subkeys", func(t *testing.T, h *house) {
-			h.put("a", m{"data": m{"a": m{"b": m{"c": 1}, "d": []int{1}}, "e": m{}}}).is(200)
+			h.version("a", m{"data": m{"a": m{"b": m{"c": 1}, "d": []int{1}}, "e": m{}}}).is(200)
 			h.do("GET", "secret/subkeys/a", h.root, nil).is(200).has(m{"a": m{"b": m{"c": nil}, "d": nil}, "e": nil}, "data", "subkeys").has(1, "data", "metadata", "version")
 			h.do("GET", "secret/subkeys/a?depth=1", h.root, nil).has(m{"a": nil, "e": nil}, "data", "subkeys")
 			h.do("DELETE", "secret/data/a", h.root, nil).empty()
