@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -160,8 +161,10 @@ func (t *Table) Add(ctx context.Context, e Entry) error {
 		return backend.Invalidf("plugin not found in the catalog: %s", e.Type)
 	case e.Options["version"] != "" && !k.Versioned && e.Class() == AuthClass:
 		return backend.Invalidf("auth method %q does not allow setting a version", e.Type)
-	case e.Options["version"] != "" && !k.Versioned:
-		return backend.Invalidf("secrets engine %q does not allow setting a version", e.Type)
+	case e.Options["version"] != "" && (!k.Versioned || e.ShownType == "generic"):
+		return backend.Invalidf("secrets engine %q does not allow setting a version", cmp.Or(e.ShownType, e.Type))
+	case !slices.Contains([]string{"", "1", "2"}, e.Options["version"]):
+		return backend.Invalidf("invalid version provided")
 	}
 	return t.add(ctx, e)
 }
@@ -257,6 +260,8 @@ func (t *Table) Move(ctx context.Context, from, to string) error {
 		return backend.Invalidf("cannot remount to destination %q", to)
 	case !ok:
 		return backend.Invalidf("no matching mount at %q", from)
+	case from == to:
+		return backend.Invalidf("path already in use at %q", to)
 	case t.conflict(to, from) != "":
 		return backend.Invalidf("path already in use at %q", t.conflict(to, from))
 	}

@@ -42,7 +42,9 @@ func mountHelp(m *mount.Mounted) *backend.Response {
 	b.WriteString("\nIts paths:\n")
 	routes := m.Routes.Routes()
 	for _, route := range routes {
-		fmt.Fprintf(&b, "\n    %s%s\n        %s\n", m.Entry.Path, route.Pattern, route.Summary)
+		if !route.Absent {
+			fmt.Fprintf(&b, "\n    %s%s\n        %s\n", m.Entry.Path, route.Pattern, route.Summary)
+		}
 	}
 	return helpAnswer(b.String(), describe(routes, m.Entry.Path))
 }
@@ -53,6 +55,37 @@ func helpAnswer(text string, document *openapi.Document) *backend.Response {
 		body = []byte("{}")
 	}
 	return &backend.Response{Raw: &backend.Raw{ContentType: "application/json", Body: append(body, '\n')}}
+}
+
+// rawHelp describes a path that is in no table.
+func rawHelp(path string) *backend.Response {
+	for _, raw := range openapi.RawPaths() {
+		if raw.Path != path {
+			continue
+		}
+		var b strings.Builder
+		fmt.Fprintf(&b, "%s\n\n%s\n", raw.Path, raw.Summary)
+		if raw.Get {
+			b.WriteString("\nread\n")
+		}
+		if raw.Write != nil {
+			b.WriteString("\nwrite\n")
+			writeFields(&b, raw.Write)
+		}
+		if raw.Delete {
+			b.WriteString("\ndelete\n")
+		}
+		doc := openapi.New(version.API, false)
+		doc.AddRaw([]openapi.RawPath{raw})
+		return helpAnswer(b.String(), doc.Document())
+	}
+	return nil
+}
+
+func writeFields(b *strings.Builder, fields []backend.Field) {
+	for _, f := range fields {
+		fmt.Fprintf(b, "    %s (%s)\n        %s\n", f.Name, f.Kind, f.Doc)
+	}
 }
 
 // help describes a route for people. Contract: http §7.
@@ -70,9 +103,7 @@ func help(route *backend.Route, mountPath string) *backend.Response {
 			continue
 		}
 		fmt.Fprintf(&b, "\n%s\n", op.name)
-		for _, f := range op.endpoint.Fields() {
-			fmt.Fprintf(&b, "    %s (%s)\n        %s\n", f.Name, f.Kind, f.Doc)
-		}
+		writeFields(&b, op.endpoint.Fields())
 	}
 	return helpAnswer(b.String(), describe([]*backend.Route{route}, mountPath))
 }

@@ -298,7 +298,7 @@ func (x *exchange) endpoint() error {
 	switch {
 	case x.mounted == nil:
 		return backend.Errorf(backend.NotFound, "no handler for route %q. route entry not found.", x.path)
-	case x.asksForMountHelp():
+	case x.asksForMountHelp(), x.request.ofRaw:
 		return nil
 	case x.match.Route == nil:
 		return backend.Errorf(backend.UnsupportedPath, "unsupported path")
@@ -334,7 +334,12 @@ func (x *exchange) handle(ctx context.Context) error {
 		return nil
 	}
 	if x.request.help {
-		x.response = help(x.match.Route, x.mounted.Entry.Path)
+		if x.request.ofRaw {
+			x.response = rawHelp(x.request.path)
+		}
+		if x.response == nil {
+			x.response = help(x.match.Route, x.mounted.Entry.Path)
+		}
 		return nil
 	}
 	endpoint := x.match.Route.Endpoint(x.call.Operation)

@@ -39,6 +39,8 @@ type request struct {
 	remote  netip.AddrPort
 	wrapTTL time.Duration
 	help    bool
+	// ofRaw says that the help is about a path with a raw handler.
+	ofRaw   bool
 	headers http.Header
 	tls     *tls.ConnectionState
 	// policyOverride is recorded in the audit log and otherwise without effect.
@@ -121,6 +123,11 @@ func (q *request) setOperation(method string, query url.Values) error {
 		q.help = true
 	}
 	return nil
+}
+
+// asksHelp says whether a request reads, and what it reads is the help of its path.
+func asksHelp(r *http.Request) bool {
+	return r.Method == "HELP" || r.Method == http.MethodGet && r.URL.Query().Get("help") != ""
 }
 
 // setPath takes the path, percent-decoded once, and refuses every form that two readers could

@@ -118,7 +118,8 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 	if !ok {
 		return reply{status: http.StatusNotFound, body: failure{}.body()}
 	}
-	if h, ok := s.raw[path]; ok {
+	h, raw := s.raw[path]
+	if raw && (s.node.Sealed() || !asksHelp(r)) {
 		return h(ctx, r)
 	}
 	if s.node.Sealed() {
@@ -132,6 +133,7 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 	if err != nil {
 		return s.errorReply(err)
 	}
+	req.ofRaw = raw
 	done, ok := s.bounds.work()
 	if !ok {
 		return s.errorReply(errBusy)

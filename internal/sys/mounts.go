@@ -163,7 +163,7 @@ type mountRequest struct {
 	SealWrap              bool           `json:"seal_wrap" doc:"Kept and shown; every record is encrypted."`
 	ExternalEntropyAccess bool           `json:"external_entropy_access" doc:"Kept and shown."`
 	PluginName            string         `json:"plugin_name" doc:"The type, where type is plugin."`
-	PluginVersion         string         `json:"plugin_version" doc:"Kept and shown."`
+	PluginVersion         string         `json:"plugin_version" doc:"Of what is compiled in, if anything."`
 	tuneMembers
 }
 
@@ -215,7 +215,12 @@ func (s *System) writeEither(ctx context.Context, c *backend.Call, req *mountReq
 	if err := s.firstTuning(&entry, req.Config); err != nil {
 		return nil, err
 	}
-	entry.Tuning.PluginVersion = req.PluginVersion
+	if req.SealWrap || req.ExternalEntropyAccess {
+		c.Warn("seal_wrap and external_entropy_access are kept and have no effect: every record is encrypted with the keyring, by this machine's randomness")
+	}
+	if err := setPluginVersion(&entry, req.PluginVersion); err != nil {
+		return nil, err
+	}
 	return nil, s.Mounts.Add(ctx, entry)
 }
 
@@ -301,7 +306,7 @@ func (s *System) remount(ctx context.Context, c *backend.Call, req *remountReque
 	}
 	s.moves.add(c.RequestID, migration{Source: mountPath(req.From), Target: mountPath(req.To), Status: "success"})
 	// The move is done: clients list the mounts at once and expect to see it.
-	c.Warn("Mount move has been queued. Progress will be reported in Vault's server log, tagged with the returned migration_id")
+	c.Warn("Mount move has been queued, and is done already: sys/remount/status says how it went")
 	return &remountReply{MigrationID: c.RequestID}, nil
 }
 

@@ -36,6 +36,19 @@ type catalogReply struct {
 	Detailed []pluginInfo `json:"detailed"`
 }
 
+// builtinVersion is the one that every backend has.
+const builtinVersion = "v" + version.API + "+builtin.vault"
+
+// setPluginVersion takes the version that is compiled in, or none. Another is one that would not
+// run.
+func setPluginVersion(e *mount.Entry, v string) error {
+	if v != "" && v != builtinVersion {
+		return backend.Invalidf("plugin not found in the catalog: %s is there in its builtin version alone", shownType(e))
+	}
+	e.Tuning.PluginVersion = v
+	return nil
+}
+
 // plugins are the kinds that a client can mount, sorted by type and name.
 func (s *System) plugins() []pluginInfo {
 	var all []pluginInfo
@@ -43,7 +56,7 @@ func (s *System) plugins() []pluginInfo {
 		if k.Fixed {
 			continue
 		}
-		info := pluginInfo{Builtin: true, Deprecation: "supported", Name: k.Name, Type: "secret", Version: "v" + version.API + "+builtin.vault"}
+		info := pluginInfo{Builtin: true, Deprecation: "supported", Name: k.Name, Type: "secret", Version: builtinVersion}
 		if k.Class == mount.AuthClass {
 			info.Type = "auth"
 		}

@@ -23,7 +23,7 @@ type tuneRequest struct {
 	TokenType                 *string            `json:"token_type" doc:"The type of tokens that an auth method's logins get."`
 	Options                   *backend.Pairs     `json:"options" doc:"The engine's own options."`
 	PluginName                *string            `json:"plugin_name" doc:"Kept out: every backend is compiled in."`
-	PluginVersion             *string            `json:"plugin_version" doc:"Kept and shown."`
+	PluginVersion             *string            `json:"plugin_version" doc:"Of what is compiled in, if anything."`
 	UserLockout               map[string]any     `json:"user_lockout_config" doc:"When wrong passwords lock a user out."`
 }
 
@@ -178,7 +178,11 @@ func (r *tuneRequest) apply(e *mount.Entry) error {
 		return err
 	}
 	setText(&e.Description, r.Description)
-	setText(&e.Tuning.PluginVersion, r.PluginVersion)
+	if v := r.PluginVersion; v != nil {
+		if err := setPluginVersion(e, *v); err != nil {
+			return err
+		}
+	}
 	if r.ForceNoCache != nil {
 		e.Tuning.ForceNoCache = *r.ForceNoCache
 	}

@@ -3,13 +3,13 @@ package contract_test
 import (
 	"context"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
-	"jeton/internal/openapi"
+	"jeton/internal/backend"
+	"jeton/internal/mount"
 )
 
 // document reads and validates an OpenAPI document.
@@ -101,13 +101,12 @@ func TestSystemOpenAPI(t *testing.T) {
 			parameter := regexp.MustCompile(`\{[^}]*\}`)
 			asked := 0
 			for at, item := range doc.Paths.Map() {
-				if item.Extensions["x-vault-unauthenticated"] == true && !strings.HasPrefix(at, "/auth/") || strings.HasSuffix(at, "/") {
+				if strings.HasSuffix(at, "/") && item.Get != nil && len(item.Operations()) == 1 {
+					// The list of a path has the help of the path.
 					continue
 				}
 				at = strings.TrimPrefix(parameter.ReplaceAllString(at, "x"), "/")
-				if isRaw(at) {
-					continue
-				}
+				h.do("GET", at+"?help=1", "", nil).fails(403, "permission denied")
 				a := h.do("GET", at+"?help=1", h.root, nil).is(200)
 				if a.text("help") == "" {
 					t.Errorf("%s has no help", at)
@@ -115,14 +114,46 @@ func TestSystemOpenAPI(t *testing.T) {
 				document(t, asJSON(t, a.at("openapi")))
 				asked++
 			}
-			if asked < 80 {
+			if asked < 100 {
 				t.Fatalf("only %d paths were asked", asked)
 			}
 		}},
+		{"http §7 help of a mount as a whole, by its path", func(t *testing.T, h *house) {
+			for _, at := range []string{"sys", "sys/", "secret", "secret/", "auth/token", "identity"} {
+				a := h.do("GET", at+"?help=1", h.create(h.root, m{"policies": "default"}), nil).is(200)
+				if !strings.Contains(a.text("help"), "Its paths") || len(document(t, asJSON(t, a.at("openapi"))).Paths.Map()) < 2 {
+					t.Errorf("help of %s: %s", at, a.body)
+				}
+				h.do("GET", at+"?help=1", "", nil).fails(403, "permission denied")
+			}
+			h.do("HELP", "sys/seal", h.root, nil).is(200)
+			h.do("HELP", "sys/storage/raft/snapshot", h.root, nil).is(200).has(nil, "see_also")
+			h.lookup(h.root).is(200)
+		}},
+		{"sys §19 every route is in the document", func(t *testing.T, h *house) {
+			for _, kind := range []string{"approle", "userpass"} {
+				h.do("POST", "sys/auth/"+kind, h.root, m{"type": kind}).empty()
+			}
+			doc := document(t, h.do("GET", path, h.root, nil).is(200).body)
+			parameter := regexp.MustCompile(`\{([A-Za-z0-9_]+)[^}]*\}`)
+			house, leave := h.node.Enter()
+			mounts := append(house.Mounts.All(mount.SecretClass), house.Mounts.All(mount.AuthClass)...)
+			leave()
+			for _, mounted := range mounts {
+				for _, route := range mounted.Routes.Routes() {
+					at := strings.TrimSuffix("/"+mounted.Entry.Path+parameter.ReplaceAllString(route.Pattern, "{$1}"), "/")
+					item, list := doc.Paths.Value(at), doc.Paths.Value(at+"/")
+					for verb, endpoint := range map[string]backend.Endpoint{"GET": route.Read, "POST": route.Write, "PATCH": route.Patch, "DELETE": route.Delete} {
+						described := item != nil && item.GetOperation(verb) != nil
+						if want := endpoint.Defined() && !route.Absent; want && !described {
+							t.Errorf("%s %s is missing", verb, at)
+						}
+					}
+					if route.List.Defined() && !route.Absent && (list == nil || list.Get == nil) {
+						t.Errorf("LIST %s is missing", at)
+					}
+				}
+			}
+		}},
 	})
-}
-
-// isRaw says that a path has no help: no table has it.
-func isRaw(path string) bool {
-	return slices.ContainsFunc(openapi.RawPaths(), func(p openapi.RawPath) bool { return p.Path == path })
 }
