@@ -27,7 +27,7 @@ type overloadStage struct {
 	Failures int64   `json:"failures"`
 }
 
-// admitted is how many requests the server works on at once (internal/server, mostRequests).
+// admitted is how many writes may wait for the store (internal/server, mostQueued).
 const admitted = 1024
 
 // runOverload drives token creation with as many clients as the server lets in, with twice as
