@@ -87,18 +87,10 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		}
 	case ask.Type == "batch":
 		// Nothing is stored: that the parent lives now is enough.
-		proof, err := s.prove(ctx, ask.Caller.ID)
-		if err != nil {
+		var err error
+		if out, err = s.resolveUnstored(ctx, &ask); err != nil {
 			return nil, err
 		}
-		parent, until, err := asParent(ask.Caller, proof)
-		if err != nil {
-			return nil, err
-		}
-		if out, err = ask.resolve(parent, nil, s.clock.Now()); err != nil {
-			return nil, err
-		}
-		out.warnOfParent(until)
 	}
 	if out != nil && out.Token.Batch {
 		return out.unless(s.createBatch(ctx, &ask, out))
@@ -137,6 +129,23 @@ func (s *Store) createBatch(ctx context.Context, ask *Ask, out *Issued) error {
 	var err error
 	out.Text, err = s.texts.sealBatch(out.Token)
 	return err
+}
+
+// resolveUnstored is what a request for a batch token without a role gets.
+func (s *Store) resolveUnstored(ctx context.Context, ask *Ask) (*Issued, error) {
+	proof, err := s.prove(ctx, ask.Caller.ID)
+	if err != nil {
+		return nil, err
+	}
+	parent, until, err := asParent(ask.Caller, proof)
+	if err != nil {
+		return nil, err
+	}
+	out, err := ask.resolve(parent, nil, s.clock.Now())
+	if err == nil {
+		out.warnOfParent(until)
+	}
+	return out, err
 }
 
 // unless returns the token, or the error alone: what was not stored, or may not have been, is

@@ -294,18 +294,9 @@ func (s *Store) prove(ctx context.Context, id ID) (*cached, error) {
 	return entry, nil
 }
 
-// aliveNow is alive within a transaction that has not touched tokens yet. What the cache
+// proveNow is prove within a transaction that has not touched tokens yet. What the cache
 // proved is then true of the transaction's own state: it follows the newest commit, and
 // commits are told before a later transaction begins.
-func (s *Store) aliveNow(tx store.Reader, id ID, now time.Time) (t *Token, until int64, err error) {
-	entry, err := s.proveNow(tx, id, now)
-	if entry == nil || err != nil {
-		return nil, 0, err
-	}
-	return entry.token, entry.until, nil
-}
-
-// proveNow is aliveNow with the record; nil is a token that is not, or is dead.
 func (s *Store) proveNow(tx store.Reader, id ID, now time.Time) (*cached, error) {
 	entry, _ := s.cache.get(id)
 	mark := s.cache.mark.Load()
