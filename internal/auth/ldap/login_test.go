@@ -413,14 +413,17 @@ func TestReferrals(t *testing.T) {
 	notLocked(t, b)
 }
 
-// Hundreds of people, at once. Connections that search are used again, those of users never.
+// Hundreds of people, two hundred at a time. Connections that search are used again, those of users never.
 func TestCrowd(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{})
 	relay := ldaptest.NewRelay(t, s.Address())
 	b := mounted(t, with(bySearch(s), object{"url": relay.URL(), "request_timeout": 60, "connection_timeout": 30}))
 	var wg sync.WaitGroup
+	at := make(chan struct{}, 200)
 	for i := range ldaptest.Crowd {
+		at <- struct{}{}
 		wg.Go(func() {
+			defer func() { <-at }()
 			uid := fmt.Sprintf("u%04d", i)
 			l, err := login(t, b, uid, ldaptest.Password(uid))
 			if err != nil || l.Alias.Name != uid {
