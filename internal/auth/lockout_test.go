@@ -230,3 +230,48 @@ func TestCanonical(t *testing.T) {
 		}
 	}
 }
+
+// Locks of names that strangers make up do not stay for ever: each new one takes ended ones along.
+func TestEndedLocksAreDropped(t *testing.T) {
+	l, clk, _ := newLockout(t)
+	lock := func(alias string) {
+		t.Helper()
+		for range 3 {
+			if compared, err := try(t.Context(), l, alias); !compared || err != nil {
+				t.Fatal(alias, compared, err)
+			}
+		}
+	}
+	stored := func() (n int) {
+		t.Helper()
+		err := l.area.View(t.Context(), func(r store.Reader) error {
+			n = 0
+			return r.Scan(store.PrefixRange([]byte(lockPrefix)), func(_, _ []byte) (bool, error) {
+				n++
+				return true, nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i := range 40 {
+		lock(fmt.Sprintf("a%03d", i))
+	}
+	if n := stored(); n != 40 {
+		t.Fatalf("%d locks are stored, want 40 that hold", n)
+	}
+	clk.Add(time.Hour)
+	for i := range 3 {
+		lock(fmt.Sprintf("b%03d", i))
+	}
+	if n := stored(); n != 3 {
+		t.Errorf("%d locks are stored, want the 3 that hold", n)
+	}
+	for i := range 3 {
+		if _, err := try(t.Context(), l, fmt.Sprintf("b%03d", i)); !isDenied(err) {
+			t.Errorf("b%03d: %v", i, err)
+		}
+	}
+}

@@ -79,6 +79,8 @@ func (s *session) advice(err error) string {
 		return "\n\n" + strings.ReplaceAll(api.TLSErrorString, "vault <command>", s.program+" <command>")
 	case strings.Contains(text, "Client sent an HTTP request to an HTTPS server"):
 		return "\n\nThe server speaks TLS: use an address that begins with https:// (-address or VAULT_ADDR)."
+	case errors.As(err, &re):
+		return "" // a certificate that the answer speaks of is one that the server met
 	case strings.Contains(text, "certificate signed by unknown authority"):
 		return "\n\nGive the authority that signed the server's certificate with -ca-cert or VAULT_CACERT."
 	}

@@ -5,13 +5,26 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"jeton/internal/auth/ldap/ldaptest"
 )
 
 // surroundings are what the page of a login method needs beside a dev server: a directory, say,
 // or an identity provider. The environment variables that each returns are there in all blocks
 // of the page; what it starts ends with the test. A page without a row needs nothing.
 var surroundings = map[string]func(t *testing.T) []string{
-	"jwt": identityProvider,
+	"jwt":  identityProvider,
+	"ldap": directory,
+}
+
+// directory is a real one, with TLS.
+func directory(t *testing.T) []string {
+	s := ldaptest.Start(t, ldaptest.Options{})
+	password := filepath.Join(t.TempDir(), "reader-password")
+	if err := os.WriteFile(password, []byte(ldaptest.ReaderPassword), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{"LDAP_URL=" + s.SecureURL(), "LDAP_CA=" + s.CAFile(), "LDAP_PASSWORD=" + password}
 }
 
 // headings are what every page has, so that a reader finds each method's set-up, policy and

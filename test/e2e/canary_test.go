@@ -210,6 +210,15 @@ func (c *canaries) logins() {
 	c.send("POST", "auth/userpass/login/nobody", "", object{"password": c.plant("password of nobody")})
 	c.done("POST", "auth/userpass/users/ada/password", s.root, object{"password": c.plant("new password")})
 	c.send("POST", "auth/userpass/users/ada", s.root, object{"password": strings.Repeat("x", 80) + c.plant("password too long")})
+
+	// Nobody listens there: what was to be sent comes back as an error.
+	c.done("POST", "sys/auth/ldap", s.root, object{"type": "ldap"})
+	c.done("POST", "auth/ldap/config", s.root, object{"url": "ldap://127.0.0.1:1", "binddn": "cn=reader", "bindpass": c.plant("bindpass")})
+	c.done("GET", "auth/ldap/config", s.root, nil)
+	c.send("POST", "auth/ldap/config", s.root, object{"client_tls_cert": c.plant("client certificate"), "client_tls_key": c.plant("client key")})
+	c.send("POST", "auth/ldap/config", s.root, object{"userfilter": "({{." + c.plant("filter")})
+	c.send("POST", "auth/ldap/config/rotate-root", s.root, nil)
+	c.send("POST", "auth/ldap/login/ada", "", object{"password": c.plant("password for a directory that is down")})
 	c.signedLogins()
 }
 
@@ -400,6 +409,7 @@ func secretEndpoints() []string {
 		auth/approle/role/canary/role-id auth/approle/role/canary/token-ttl auth/approle/role/canary/secret-id-num-uses
 		auth/approle/tidy/secret-id auth/userpass/login/ada auth/userpass/users/bob auth/userpass/users/ada/password
 		auth/jwt/login auth/jwt/config auth/jwt/role/e auth/jwt/oidc/auth_url auth/oidc/oidc/auth_url auth/oidc/oidc/callback
+		auth/ldap/config auth/ldap/config/rotate-root auth/ldap/login/ada auth/ldap/groups/g auth/ldap/users/u
 		secret/data/e secret/metadata/e secret/delete/e secret/undelete/e secret/destroy/e secret/config plain/e cubbyhole/e
 		sys/capabilities sys/capabilities-accessor sys/capabilities-self sys/policies/acl/e sys/policy/e
 		sys/mounts/e sys/mounts/secret/tune sys/auth/e sys/auth/userpass/tune sys/remount

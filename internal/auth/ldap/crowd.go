@@ -12,8 +12,9 @@ import (
 const (
 	// mostTalking ask the directory at a time, each over at most three connections.
 	mostTalking = 64
-	// mostInside are there at all, those who wait included.
-	mostInside = 1024
+	// mostInside are there at all, those who wait included. The server takes about a thousand
+	// requests at a time: a directory that hangs must not fill it.
+	mostInside = 256
 )
 
 // crowd bounds who is inside.

@@ -29,9 +29,11 @@ type Method struct {
 	asWritten atomic.Bool
 
 	// writing is held while the configuration is changed, so that asWritten follows the
-	// order of the commits, and during a rotation, which takes several.
+	// order of the commits.
 	writing sync.Mutex
-	current current
+	// rotating is held during a rotation, which takes several commits and asks the directory.
+	rotating sync.Mutex
+	current  current
 }
 
 // current is the directory as it was last asked for.

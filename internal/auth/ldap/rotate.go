@@ -18,8 +18,10 @@ import (
 // directory hears of it, so that whatever happens in between, one of the stored passwords is the
 // true one; dialService finds out which.
 func (m *Method) rotate(ctx context.Context, _ *backend.Call, _ *backend.None) (*backend.None, error) {
-	m.writing.Lock()
-	defer m.writing.Unlock()
+	if !m.rotating.TryLock() {
+		return nil, backend.Errorf(backend.Conflict, "another rotation is under way")
+	}
+	defer m.rotating.Unlock()
 	config, next, resumed, err := m.prepare(ctx)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,10 @@
 package ldap_test
 
 import (
+	"bytes"
+	"context"
 	"testing"
+	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
@@ -10,6 +13,7 @@ import (
 	"jeton/internal/auth/ldap"
 	"jeton/internal/auth/ldap/ldaptest"
 	"jeton/internal/backend"
+	"jeton/internal/store"
 	"jeton/internal/store/embedded"
 	"jeton/internal/store/storetest"
 )
@@ -23,6 +27,20 @@ func taken(t *testing.T, s *ldaptest.Server, password string) bool {
 	}
 	defer conn.Close()
 	return conn.Bind(ldaptest.Reader, password) == nil
+}
+
+// pending says whether a rotation has stored its next password.
+func pending(t *testing.T, b *authtest.Bench) bool {
+	t.Helper()
+	var stored []byte
+	err := b.Area.View(t.Context(), func(r store.Reader) (err error) {
+		stored, err = r.Get([]byte("config"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Contains(stored, []byte("-a1Z"))
 }
 
 func rotate(t *testing.T, b *authtest.Bench) error {
@@ -91,6 +109,27 @@ func TestRotationErrors(t *testing.T) {
 		says(t, rotate(t, b), "ldap operation failed: failed to change the password of the BindDN user: Insufficient Access Rights")
 		mustLogin(t, b, "alice")
 	}
+	t.Run("two at once", func(t *testing.T) {
+		silent := mounted(t, with(bySearch(frozen), object{"url": ldaptest.Silent(t), "connection_timeout": "1h"}))
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error)
+		go func() {
+			_, err := silent.Do(ctx, backend.Update, "config/rotate-root", nil)
+			first <- err
+		}()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for !pending(t, silent) {
+			<-tick.C
+		}
+		authtest.Is(t, rotate(t, silent), backend.Conflict, "another rotation is under way")
+		// The configuration can be changed meanwhile.
+		silent.Must(t, backend.Update, "config", object{"token_ttl": 5})
+		cancel()
+		if err := <-first; err == nil {
+			t.Error("it rotated")
+		}
+	})
 	frozen.Stop()
 	says(t, rotate(t, b), `error connecting to host "`+frozen.URL()+`": dial: connect: connection refused`)
 	frozen.Resume()
