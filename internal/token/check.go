@@ -113,6 +113,8 @@ func (c *checker) searchKey(k []byte) error {
 		return c.use(k)
 	case kind == jobKey, kind == finishedJobKey:
 		return c.readable(k, &Job{}, "a job that cannot be read")
+	case kind == sweptKey && len(k) == 1:
+		return c.readable(k, &swept{}, "a batch of the sweeper that cannot be read")
 	case kind == progressKey:
 		return c.readable(k, &jobProgress{}, "a job's progress that cannot be read")
 	}

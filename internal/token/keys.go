@@ -21,6 +21,7 @@ import (
 //	f                          which form all of this has: see upgrade.go
 //	u, v                       last use: see lastuse.go
 //	J, p, j                    jobs: see jobs.go
+//	t                          what the sweeper ended last: see swept.go
 const (
 	recordKey   = 'r'
 	accessorKey = 'a'

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"maps"
 	"net/netip"
 	"sync"
@@ -69,7 +70,7 @@ const flushBatch = 256
 // FlushUses writes what was gathered, in batches, and which ends the witness was told of. What
 // fails to be written stays gathered.
 func (s *Store) FlushUses(ctx context.Context) error {
-	if err := s.noteTold(ctx); err != nil {
+	if err := errors.Join(s.noteTold(ctx), s.forgetSwept(ctx)); err != nil {
 		return err
 	}
 	s.uses.flush.Lock()

@@ -207,6 +207,7 @@ func (h *hierarchy) leavesNothing(t *rapid.T) {
 		}
 	}
 	h.w.sweepAll()
+	h.w.ok(h.w.FlushUses(h.w.ctx)) // as sealing does
 	for _, k := range h.w.keys() {
 		if k != "token/"+string([]byte{markKey}) {
 			t.Fatalf("%q is left", k)

@@ -30,6 +30,7 @@ type Store struct {
 	jobs        atomic.Pointer[activeJobs]
 	jobsChanged atomic.Uint64
 	telling     telling
+	sweeping    sweeping
 	tally       tally
 	hashes      facetHashes
 	places      places

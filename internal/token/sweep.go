@@ -20,6 +20,9 @@ const sweepBatch = 16
 // bounded transaction of each, and returns how many it dealt with: 0 means that nothing is due.
 // It may be stopped at any moment and goes on where it was: what is to do is in the store.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
+	if err := s.settleSwept(ctx); err != nil {
+		return 0, err
+	}
 	expired, err := s.sweepExpired(ctx)
 	if err != nil {
 		return expired, err
@@ -106,13 +109,11 @@ func (s *Store) sweepExpired(ctx context.Context) (int, error) {
 	if !found || err != nil {
 		return 0, err
 	}
-	var endings []Ending
 	var keys [][]byte
-	err = s.whole.Update(ctx, func(tx store.Tx) (err error) {
+	err = s.sweepTx(ctx, func(tx store.Tx) (endings []Ending, err error) {
 		area := s.area.Within(tx)
-		endings = nil
 		if keys, err = keysIn(area, due); err != nil {
-			return err
+			return nil, err
 		}
 		for _, k := range keys {
 			id := lastID(k)
@@ -121,7 +122,7 @@ func (s *Store) sweepExpired(ctx context.Context) (int, error) {
 				t, err = nil, quarantine(area, id, due)
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if t == nil {
 				continue
@@ -131,11 +132,11 @@ func (s *Store) sweepExpired(ctx context.Context) (int, error) {
 				why.Cause = UsedUp
 			}
 			if err := s.endIn(tx, t, why); err != nil {
-				return err
+				return nil, err
 			}
 			endings = append(endings, Ending{t, why})
 		}
-		return nil
+		return endings, nil
 	})
 	if err != nil {
 		return 0, err
@@ -143,7 +144,6 @@ func (s *Store) sweepExpired(ctx context.Context) (int, error) {
 	if len(keys) > 0 {
 		s.places.store(&s.places.expired, keys[len(keys)-1])
 	}
-	s.witness(ctx, endings)
 	return max(len(keys), 1), nil // none: another sweeper was quicker, and there may be more
 }
 
@@ -162,12 +162,12 @@ func (s *Store) sweepEnded(ctx context.Context) (int, error) {
 	}
 	var done []byte
 	var step cleaning
-	err = s.whole.Update(ctx, func(tx store.Tx) error {
+	err = s.sweepTx(ctx, func(tx store.Tx) ([]Ending, error) {
 		area := s.area.Within(tx)
 		done, step = nil, cleaning{}
 		keys, err := keysIn(area, queue)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, k := range keys {
 			t, err := load(area, lastID(k))
@@ -179,7 +179,7 @@ func (s *Store) sweepEnded(ctx context.Context) (int, error) {
 				err = s.cleanUp(tx, t, &step)
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if step.unfinished != nil {
 				break
@@ -188,7 +188,7 @@ func (s *Store) sweepEnded(ctx context.Context) (int, error) {
 				break
 			}
 		}
-		return nil
+		return step.endings, nil
 	})
 	if err != nil {
 		return 0, err
@@ -199,7 +199,6 @@ func (s *Store) sweepEnded(ctx context.Context) (int, error) {
 	if step.unfinished != nil {
 		s.places.storeChild(step.unfinished.ID, step.child)
 	}
-	s.witness(ctx, step.endings)
 	return max(step.dealt, 1), nil
 }
 
