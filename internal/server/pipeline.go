@@ -312,8 +312,7 @@ func (x *exchange) endpoint() error {
 
 // asksForMountHelp tells whether help is wanted on a mount as a whole.
 func (x *exchange) asksForMountHelp() bool {
-	return x.request.help && x.mounted != nil && x.match.Route == nil &&
-		strings.TrimSuffix(x.path, "/")+"/" == x.mounted.Entry.Path
+	return x.request.help && x.mounted != nil && strings.TrimSuffix(x.path, "/")+"/" == x.mounted.Entry.Path
 }
 
 // answer runs the handler and makes its answer ready to leave.

@@ -119,7 +119,7 @@ func TestSystemOpenAPI(t *testing.T) {
 			}
 		}},
 		{"http §7 help of a mount as a whole, by its path", func(t *testing.T, h *house) {
-			for _, at := range []string{"sys", "sys/", "secret", "secret/", "auth/token", "identity"} {
+			for _, at := range []string{"sys", "sys/", "secret", "secret/", "auth/token", "cubbyhole", "identity"} {
 				a := h.do("GET", at+"?help=1", h.create(h.root, m{"policies": "default"}), nil).is(200)
 				if !strings.Contains(a.text("help"), "Its paths") || len(document(t, asJSON(t, a.at("openapi"))).Paths.Map()) < 2 {
 					t.Errorf("help of %s: %s", at, a.body)

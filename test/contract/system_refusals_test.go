@@ -46,7 +46,7 @@ func TestSystemMountsRefuse(t *testing.T) {
 				"sys/license": "needs no license", "sys/managed-keys": "no managed keys", "sys/reporting/scan": "no usage reports",
 				"sys/utilization-report": "no usage reports", "sys/billing/overview": "no usage reports", "sys/config/ui/custom-messages": "no custom messages",
 				"sys/generate-recovery-token/attempt": "no recovery mode", "sys/rotate/root/init": "rekeys by sys/rekey", "sys/seal-backend-status": "one seal",
-				"sys/activation-flags": "no switches", "sys/plugins/reload/backend": "external plugins", "identity/oidc/token/r": "issues no identity tokens",
+				"sys/activation-flags": "no switches", "sys/plugins/reload/backend": "external plugins", "identity/oidc/provider/p": "no OpenID Connect provider",
 				"identity/mfa/method/totp": "no login MFA", "sys/storage/raft/autopilot/state": "Raft",
 			} {
 				h.do("GET", path, h.root, nil).failsLike(404, names)
