@@ -184,8 +184,10 @@ func (s *Store) exchange(ctx context.Context, files []string, least uint64) (err
 		return err
 	}
 	s.done.Store(position)
-	// A state that was taken meanwhile has the new position and the old content.
+	// A state that was taken meanwhile has the new position and the old content: nobody gets it
+	// from here on, and what is still read in it is not remembered as of the new content.
 	s.retireLast()
+	s.rows.dropAll(position + 1)
 	for _, sub := range s.subs.list {
 		sub.fn(store.Commit{Position: position, Ranges: []store.Range{{}}})
 	}

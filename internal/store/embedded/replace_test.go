@@ -226,3 +226,39 @@ func TestReplaceCrash(t *testing.T) {
 		t.Errorf("outcomes %v: the test is blind", outcomes)
 	}
 }
+
+// What was read before an exchange, or is read from before it, is not remembered as of after it.
+func TestReplaceForgetsRows(t *testing.T) {
+	s, err := embedded.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	fill(t, s, "new", 2) // keys that the staged content has as well
+	get := func(r store.Reader, key, want string) {
+		t.Helper()
+		if got, err := r.Get([]byte(key)); err != nil || string(got) != want {
+			t.Errorf("%s is %.10q, %v; want %.10q", key, got, err, want)
+		}
+	}
+	err = s.View(t.Context(), func(old store.Reader) error {
+		get(old, "new/000000", "new")
+		g, want, err := stage(t.Context(), s, 10)
+		if err != nil {
+			return err
+		}
+		if err := g.Commit(t.Context(), 0); err != nil {
+			return err
+		}
+		_, _ = old.Get([]byte("new/000001")) // it may find its state empty, and must not tell others
+		return s.View(t.Context(), func(r store.Reader) error {
+			for key, value := range want {
+				get(r, key, value)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
