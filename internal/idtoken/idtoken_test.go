@@ -16,6 +16,7 @@ import (
 	"jeton/internal/backend"
 	"jeton/internal/clock"
 	"jeton/internal/policy"
+	"jeton/internal/record"
 	"jeton/internal/store"
 	"jeton/internal/store/embedded"
 )
@@ -99,6 +100,42 @@ func (b *bench) sign() string {
 	signed, err := b.Sign(b.t.Context(), "r", entity)
 	b.must(err)
 	return signed.Token
+}
+
+// The list of public keys is open to strangers: reading it costs no private key, and those of before
+// that have no public half of their own are in it too.
+func TestPublishedKeysCostNoPrivateOnes(t *testing.T) {
+	b := open(t)
+	b.role(RoleChange{})
+	proved := b.sign()
+	b.must(b.area.Update(t.Context(), func(tx store.Tx) error {
+		k, err := getKey(tx, "k")
+		if err != nil {
+			return err
+		}
+		k.Signing.Private = []byte("not to be read")
+		k.Next.Public = nil
+		return record.Put(tx, keyAt("k"), k)
+	}))
+	set, err := b.Published(t.Context())
+	b.must(err)
+	if len(set.Keys) != 2 || !set.Keys[0].Valid() || !set.Keys[1].Valid() {
+		t.Errorf("%d keys", len(set.Keys))
+	}
+	b.claims(proved)
+}
+
+// A name or metadata of an entity cannot become a claim that other servers rely on, in a template that
+// has a variable where a claim's name belongs.
+func TestTemplatesMakeNoReservedClaims(t *testing.T) {
+	b := open(t)
+	b.role(RoleChange{Template: ptr(`{"x": 1, {{identity.entity.metadata.team}}: "chosen"}`)})
+	for _, name := range reservedClaims {
+		b.people.all[entity].Metadata["team"] = name
+		if said := b.claims(b.sign())[name]; said == "chosen" {
+			t.Errorf("the entity chose %q", name)
+		}
+	}
 }
 
 // claims proves a token by what is published, as a stranger does, and returns what it says.

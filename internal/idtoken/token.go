@@ -70,6 +70,10 @@ func (s *Store) claims(ctx context.Context, role *Role, who *policy.Subject) ([]
 		if claims, err = fill(role.Template, who, now); err != nil {
 			return nil, err
 		}
+		// A variable in a claim's place makes the entity choose its name.
+		for _, reserved := range reservedClaims {
+			delete(claims, reserved)
+		}
 	}
 	var issuer string
 	err := s.area.View(ctx, func(r store.Reader) (err error) {

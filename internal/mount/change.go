@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"jeton/internal/backend"
+	"jeton/internal/gate"
 	"jeton/internal/record"
 	"jeton/internal/store"
 )
@@ -30,9 +31,12 @@ const (
 // Load reads the table, makes the fixed mounts that are missing, and makes every backend.
 // Removals that a crash interrupted wait for Resume.
 func Load(ctx context.Context, c Config) (*Table, error) {
+	if c.Hurry == nil {
+		c.Hurry = ctx
+	}
 	t := &Table{
 		whole: c.Store, area: store.NewArea(c.Store, []byte(entryPrefix)), kinds: map[string]*Kind{},
-		system: c.System, lockouts: c.Lockouts, clock: c.Clock, log: c.Log, revoke: c.Revoker, aliases: c.Aliases,
+		system: c.System, lockouts: c.Lockouts, clock: c.Clock, log: c.Log, revoke: c.Revoker, aliases: c.Aliases, hurry: c.Hurry,
 	}
 	for i := range c.Kinds {
 		t.kinds[c.Kinds[i].Name] = &c.Kinds[i]
@@ -52,7 +56,7 @@ func Load(ctx context.Context, c Config) (*Table, error) {
 		if err != nil && !t.fixed(e.Type) {
 			// One mount must not keep the others from serving: it answers with its error.
 			t.log.Error("a mount could not be opened; it answers with an error until the server is unsealed again", "mount", e.Path, "error", err)
-			m, err = t.around(e, broken{}, backend.NewTable(broken{}.Routes()), &gate{}), nil
+			m, err = t.around(e, broken{}, backend.NewTable(broken{}.Routes()), t.newGate()), nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("mount: open %s: %w", e.Path, err)
@@ -115,11 +119,11 @@ func (t *Table) open(ctx context.Context, e Entry) (*Mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.around(e, b, backend.NewTable(b.Routes()), &gate{}), nil
+	return t.around(e, b, backend.NewTable(b.Routes()), t.newGate()), nil
 }
 
 // around is an entry's Mounted around a backend that exists.
-func (t *Table) around(e Entry, b backend.Backend, routes *backend.Table, g *gate) *Mounted {
+func (t *Table) around(e Entry, b backend.Backend, routes *backend.Table, g *gate.Gate) *Mounted {
 	m := &Mounted{Entry: e, Backend: b, Routes: routes, gate: g}
 	m.Info = backend.Mount{Path: e.Path, Type: e.Type, Accessor: e.Accessor, TokenType: e.Tuning.TokenType}
 	m.Info.DefaultTTL, m.Info.MaxTTL = t.Effective(e.Tuning)
@@ -268,13 +272,13 @@ func (t *Table) Move(ctx context.Context, from, to string) error {
 	// No call may be under way when its tokens are revoked: one that logs in would leave a
 	// token under the old path. The backend is still reached to take back its secrets.
 	e := m.Entry
-	g := &gate{}
+	g := t.newGate()
 	away := &departure{mounted: t.around(e, m.Backend, m.Routes, g), done: true}
 	t.publishAll(func(p map[string]*Mounted, leaving map[string]*departure) {
 		delete(p, from)
 		leaving[e.Accessor] = away
 	})
-	m.shut()
+	m.gate.Shut()
 	err := t.revoke.RevokeMount(ctx, from)
 	if err == nil {
 		e.Path = to
@@ -334,7 +338,7 @@ func (t *Table) upgrade(ctx context.Context, m *Mounted, e Entry) error {
 	fresh, err := t.bringForward(ctx, e)
 	if err != nil {
 		// The path stays taken, and the next start goes on with the upgrade.
-		fresh = t.around(e, broken{}, backend.NewTable(broken{}.Routes()), &gate{})
+		fresh = t.around(e, broken{}, backend.NewTable(broken{}.Routes()), t.newGate())
 	}
 	t.publish(func(p map[string]*Mounted) { p[e.Path] = fresh })
 	return err

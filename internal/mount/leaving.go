@@ -38,7 +38,7 @@ func (t *Table) departed(ctx context.Context, e Entry) *departure {
 	m, err := t.open(ctx, e)
 	if err != nil {
 		t.log.Error("a mount that is being removed has no backend to take back what it issued", "mount", e.Path, "error", err)
-		m = t.around(e, nil, backend.NewTable(nil), &gate{})
+		m = t.around(e, nil, backend.NewTable(nil), t.newGate())
 	}
 	return &departure{mounted: m}
 }
@@ -62,13 +62,13 @@ func (t *Table) depart(ctx context.Context, path string) (*departure, error) {
 	if err := t.save(ctx, &e); err != nil {
 		return nil, err
 	}
-	d := &departure{mounted: t.around(e, m.Backend, m.Routes, &gate{})}
+	d := &departure{mounted: t.around(e, m.Backend, m.Routes, t.newGate())}
 	t.publishAll(func(byPath map[string]*Mounted, leaving map[string]*departure) {
 		delete(byPath, path)
 		leaving[e.Accessor] = d
 	})
 	// What a request still obtains must be there to be revoked when finish comes.
-	m.shut()
+	m.gate.Shut()
 	return d, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/gate"
 	"jeton/internal/store"
 )
 
@@ -100,42 +101,28 @@ type Mounted struct {
 	Backend backend.Backend
 	Routes  *backend.Table
 
-	gate *gate
-}
-
-// gate lets calls in until the backend is closed.
-type gate struct {
-	// mu is held for reading by every call in flight; closed is guarded by it.
-	mu     sync.RWMutex
-	closed bool
+	gate *gate.Gate
 }
 
 // Enter lets a call in; Leave must be called when it is done. It is false when the mount has
 // been removed meanwhile.
-func (m *Mounted) Enter() bool {
-	m.gate.mu.RLock()
-	if m.gate.closed {
-		m.gate.mu.RUnlock()
-		return false
-	}
-	return true
-}
+func (m *Mounted) Enter() bool { return m.gate.Enter() }
 
 // Leave ends a call that Enter let in.
-func (m *Mounted) Leave() { m.gate.mu.RUnlock() }
+func (m *Mounted) Leave() { m.gate.Leave() }
 
-// shut lets no more calls in and waits for those in flight. It is false when that was done before.
-func (m *Mounted) shut() bool {
-	m.gate.mu.Lock()
-	defer m.gate.mu.Unlock()
-	was := m.gate.closed
-	m.gate.closed = true
-	return !was
+// Within is ctx for a call inside: it ends when the mount is removed or the server sealed, and the
+// call has had a moment. done must be called at the end.
+func (m *Mounted) Within(ctx context.Context) (inside context.Context, done func()) {
+	return m.gate.Within(ctx)
 }
+
+// newGate makes the gate of a mount's calls.
+func (t *Table) newGate() *gate.Gate { return gate.New(t.hurry) }
 
 // close waits for the calls in flight and closes the backend.
 func (m *Mounted) close(log *slog.Logger) {
-	if !m.shut() {
+	if !m.gate.Shut() {
 		return
 	}
 	if c, ok := m.Backend.(backend.Closer); ok {
@@ -158,6 +145,8 @@ type Table struct {
 	revoke   Revoker
 	// aliases may be nil.
 	aliases Aliases
+	// hurry ends when the calls in all mounts are to come to an end.
+	hurry context.Context
 
 	// changing serialises changes to the table, so that a conflict is seen.
 	changing sync.Mutex
@@ -192,6 +181,8 @@ type Config struct {
 	Revoker  Revoker
 	// Aliases loses those of a mount that is removed; nil for none.
 	Aliases Aliases
+	// Hurry ends when the calls in all mounts are to come to an end; nil for the context of Load.
+	Hurry context.Context
 }
 
 // Aliases is what the identity store knows of mounts.

@@ -15,6 +15,7 @@ import (
 	"jeton/internal/backend"
 	"jeton/internal/edge"
 	"jeton/internal/engine/cubbyhole"
+	"jeton/internal/gate"
 	"jeton/internal/identity"
 	"jeton/internal/idtoken"
 	"jeton/internal/lease"
@@ -106,7 +107,7 @@ func (n *Node) tokens(u *seal.Unlocked, owned []token.Owned, v token.Voucher, w 
 // build puts the rooms together. life ends when the server is sealed. A seal that opens by itself
 // tries again for as long as it fails, so what a failed try has opened must not stay.
 func (n *Node) build(life context.Context, u *seal.Unlocked) (*House, error) {
-	h := &House{Store: u.Store}
+	h := &House{Store: u.Store, gate: gate.New(life)}
 	if err := n.furnish(life, u, h); err != nil {
 		h.close()
 		return nil, err
@@ -183,7 +184,7 @@ func (n *Node) furnish(life context.Context, u *seal.Unlocked, h *House) (err er
 	rooms.Kinds = n.kinds(h, rooms)
 	h.Mounts, err = mount.Load(life, mount.Config{
 		Store: u.Store, Kinds: rooms.Kinds, System: n.settings.Limits, Lockouts: n.settings.Lockouts, Clock: n.clock,
-		Log: n.log.With("room", "mount"), Revoker: revoker{h}, Aliases: h.Identity,
+		Log: n.log.With("room", "mount"), Revoker: revoker{h}, Aliases: h.Identity, Hurry: h.gate.Hurry(),
 	})
 	if err != nil {
 		return err

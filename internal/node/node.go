@@ -18,6 +18,7 @@ import (
 	"jeton/internal/backend"
 	"jeton/internal/clock"
 	"jeton/internal/edge"
+	"jeton/internal/gate"
 	"jeton/internal/identity"
 	"jeton/internal/idtoken"
 	"jeton/internal/lease"
@@ -46,9 +47,8 @@ type House struct {
 	Quotas   *quota.Store
 	Cluster  Cluster
 
-	// gate is held for reading by every request; left is guarded by it.
-	gate sync.RWMutex
-	left bool
+	// gate lets requests in until the server is sealed.
+	gate *gate.Gate
 	// stop ends the background loops, done is closed when they have ended.
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -116,12 +116,16 @@ func (n *Node) Enter() (house *House, leave func()) {
 	if h == nil {
 		return nil, nil
 	}
-	h.gate.RLock()
-	if h.left {
-		h.gate.RUnlock()
+	if !h.gate.Enter() {
 		return nil, nil
 	}
-	return h, h.gate.RUnlock
+	return h, h.gate.Leave
+}
+
+// Within is ctx for a request inside that no mount serves: it ends when the server is being sealed
+// and the request has had a moment. done must be called at the end.
+func (h *House) Within(ctx context.Context) (inside context.Context, done func()) {
+	return h.gate.Within(ctx)
 }
 
 // Queued is how many writes wait for the store; 0 of a store that does not tell.
@@ -257,8 +261,9 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 	return nil
 }
 
-// Seal forgets the keys. It returns once every request in flight has ended; the caller must
-// not be one of them. A sealed server is no error.
+// Seal forgets the keys. It returns once every request in flight has ended, those that wait for
+// another system included: they are cut short after a moment. The caller must not be one of
+// them. A sealed server is no error.
 func (n *Node) Seal(ctx context.Context) error {
 	n.changing.Lock()
 	defer n.changing.Unlock()
@@ -266,9 +271,7 @@ func (n *Node) Seal(ctx context.Context) error {
 	if h == nil {
 		return n.keeper.Seal(ctx)
 	}
-	h.gate.Lock()
-	h.left = true
-	h.gate.Unlock()
+	h.gate.Shut()
 	h.stop()
 	h.done.Wait()
 	if err := h.Tokens.FlushUses(ctx); err != nil {

@@ -67,6 +67,8 @@ func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 	// Before find: whatever panics from here on, the mount is left.
 	defer x.leave()
 	x.find()
+	ctx, done := x.within(ctx)
+	defer done()
 	err := s.contain(x, func() error { return x.admit(ctx) })
 	if auditErr := s.auditRequest(ctx, x, err); auditErr != nil {
 		return s.refuse(x, auditErr)
@@ -130,6 +132,15 @@ func (x *exchange) find() {
 		Wrapped:   x.request.wrapTTL > 0,
 		WrapTTL:   x.request.wrapTTL,
 	}
+}
+
+// within is ctx for the time in the mount: a call that waits for another system must not keep the
+// server from being sealed, nor the mount from being removed.
+func (x *exchange) within(ctx context.Context) (inside context.Context, done func()) {
+	if x.mounted == nil {
+		return ctx, func() {}
+	}
+	return x.mounted.Within(ctx)
 }
 
 func (x *exchange) leave() {
@@ -554,6 +565,9 @@ func (x *exchange) issues() bool {
 
 // refuse answers with an error, and logs what the client is not told.
 func (s *Server) refuse(x *exchange, err error) reply {
+	if errors.Is(err, context.Canceled) && s.node.Sealed() {
+		err = errSealed // it was cut short by the sealing
+	}
 	f := fail(err)
 	s.countRefused(err)
 	level := slog.LevelError

@@ -62,6 +62,8 @@ func (s *Server) byShares(act func(ctx context.Context, c *shareCall) (shareAnsw
 			return s.errorReply(errSealed)
 		}
 		defer leave()
+		ctx, done := house.Within(ctx)
+		defer done()
 		x := &exchange{house: house, request: req, path: req.path}
 		if err := s.auditRequest(ctx, x, nil); err != nil {
 			return s.refuse(x, err)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,6 +115,83 @@ func TestStalledStreamDoesNotDelaySealing(t *testing.T) {
 	if !sealSoon(t, s.node) {
 		_ = conn.Close() // or the test would not end
 		t.Error("sealing waits for a client that does not read")
+	}
+}
+
+// hanging is a directory that takes connections and never says a word. asked is told of each.
+func hanging(t *testing.T) (address string, asked chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked = make(chan struct{}, 16)
+	var held sync.WaitGroup
+	held.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			asked <- struct{}{}
+			held.Go(func() {
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		held.Wait()
+	})
+	return l.Addr().String(), asked
+}
+
+// TestHangingUpstreamDelaysNobody: sealing is an emergency brake, and a mount is often removed
+// because its other side is broken. Neither waits for a login that waits for a directory.
+func TestHangingUpstreamDelaysNobody(t *testing.T) {
+	address, asked := hanging(t)
+	for _, brake := range []string{"seal", "sys/auth/ldap"} {
+		t.Run(brake, func(t *testing.T) {
+			s, at, root := serving(t, config.Listener{}, nil, About{})
+			for _, write := range [][2]string{
+				{"sys/auth/ldap", `{"type":"ldap"}`},
+				{"auth/ldap/config", `{"url":"ldap://` + address + `","userdn":"dc=example"}`},
+			} {
+				if status, _, text := send(t, "POST", at+"/v1/"+write[0], strings.NewReader(write[1]), "X-Vault-Token", root); status != http.StatusNoContent {
+					t.Fatalf("%s: %d %s", write[0], status, text)
+				}
+			}
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				r := httptest.NewRequest("POST", at+"/v1/auth/ldap/login/alice", strings.NewReader(`{"password":"x"}`))
+				s.ServeHTTP(httptest.NewRecorder(), r)
+			}()
+			<-asked
+			if brake == "seal" {
+				if !sealSoon(t, s.node) {
+					t.Error("sealing waits for a directory that hangs")
+				}
+			} else {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				r, err := http.NewRequestWithContext(ctx, "DELETE", at+"/v1/"+brake, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("X-Vault-Token", root)
+				answer, err := http.DefaultClient.Do(r)
+				if err != nil {
+					t.Fatal("removing a mount waits for a directory that hangs")
+				}
+				_ = answer.Body.Close()
+				if answer.StatusCode != http.StatusNoContent {
+					t.Errorf("removing the mount: %d", answer.StatusCode)
+				}
+			}
+			<-over
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -149,6 +150,36 @@ func (b *Bench) Renew(ctx context.Context, login *backend.Login) (*backend.Login
 	return b.Backend.(backend.Renewer).RenewLogin(ctx, backend.Renewal{
 		State: login.State, Policies: login.Policies, Metadata: login.Metadata, Mount: b.Mount, TLS: b.TLS,
 	})
+}
+
+// Crowd makes logins that wait for another system until one is turned away, has the others give
+// up, and says whether one was.
+func (b *Bench) Crowd(ctx context.Context, path string, data any) bool {
+	const crowd = 2000
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var all sync.WaitGroup
+	turned := make(chan struct{}, crowd)
+	for range crowd {
+		all.Go(func() {
+			if _, err := b.Login(ctx, path, data); backend.KindOf(err) == backend.Overloaded {
+				turned <- struct{}{}
+			}
+		})
+	}
+	over := make(chan struct{})
+	go func() { // Ends with the logins.
+		all.Wait()
+		close(over)
+	}()
+	select {
+	case <-turned:
+		cancel()
+		<-over
+		return true
+	case <-over:
+		return false
+	}
 }
 
 // Must makes a call that must succeed, and returns its data as clients read it; nil when

@@ -220,12 +220,11 @@ func (m *Method) resume(ctx context.Context, state *flowState) (*trust, *role, e
 // converse exchanges the code for the person's claims. It takes no longer than twice the
 // patience with one question, and no more than mostTalks do it at a time.
 func (m *Method) converse(ctx context.Context, t *trust, r *role, state *flowState, req *callbackRequest) (claims, []byte, error) {
-	select {
-	case m.talks <- struct{}{}:
-		defer func() { <-m.talks }()
-	default:
-		return nil, nil, backend.Errorf(backend.Overloaded, "too many logins wait for the identity provider: try again in a moment")
+	leave, err := m.talks.Enter()
+	if err != nil {
+		return nil, nil, err
 	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, 2*m.fetch.patience)
 	defer cancel()
 	p, err := t.provider.get(ctx)
@@ -317,7 +316,8 @@ func (m *Method) addUserInfo(ctx context.Context, p *provider, access *oauth2.To
 	}
 	var raw json.RawMessage
 	var more claims
-	if info.Claims(&raw) != nil || parseJSON(raw, &more) != nil || more["sub"] != said["sub"] {
+	sub, _ := said.find("sub")
+	if _, named := sub.(string); !named || info.Claims(&raw) != nil || parseJSON(raw, &more) != nil || info.Subject != sub {
 		m.log.Warn("the identity provider's userinfo is of somebody else, or malformed")
 		return
 	}

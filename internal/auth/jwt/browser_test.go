@@ -392,6 +392,10 @@ func TestUserInfo(t *testing.T) {
 	b := newBrowser(t, nil, object{"bound_claims": object{"department": "IT"}})
 	b.provider.UserInfo(object{"sub": "eve", "department": "IT"})
 	b.refusedBack(t, b.back(t, "ann"), failed+`error validating claims: claim "department" is missing`)
+	// OpenID Connect Core §5.3.2: the two must name the same person; two that name nobody do not.
+	b.provider.Person("nobody", object{"sub": nil, "email": "nobody@example.com"})
+	b.provider.UserInfo(object{"sub": nil, "department": "IT"})
+	b.refusedBack(t, b.back(t, "nobody"), failed+`error validating claims: claim "department" is missing`)
 	b.provider.UserInfo(object{"department": "IT"})
 	if _, err := b.finish(t, b.back(t, "ann")); err != nil {
 		t.Error(err)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"jeton/internal/auth"
 )
 
 // claims are what a verified token says; numbers are json.Number.
@@ -155,7 +157,7 @@ func (b boundClaim) matches(v any, glob bool) bool {
 	for _, got := range asList(v) {
 		for _, want := range b.values {
 			if pattern, ok := want.(string); ok && glob {
-				if text, ok := got.(string); ok && globs(pattern, text) {
+				if text, ok := got.(string); ok && auth.Glob(pattern, text) {
 					return true
 				}
 				continue
@@ -166,26 +168,6 @@ func (b boundClaim) matches(v any, glob bool) bool {
 		}
 	}
 	return false
-}
-
-// globs says whether pattern, where each `*` stands for any text, is the whole of text.
-func globs(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == text
-	}
-	first, last := parts[0], parts[len(parts)-1]
-	rest, ok := strings.CutPrefix(text, first)
-	if !ok {
-		return false
-	}
-	// The earliest place of each part leaves the most for those that follow.
-	for _, part := range parts[1 : len(parts)-1] {
-		if _, rest, ok = strings.Cut(rest, part); !ok {
-			return false
-		}
-	}
-	return strings.HasSuffix(rest, last)
 }
 
 // check judges what a token says by the role's bounds. Every bound must hold. An audience that

@@ -125,10 +125,15 @@ func (f *fetched[T]) begin() chan struct{} {
 
 // await waits for a request and returns what is then known.
 func (f *fetched[T]) await(ctx context.Context, flight chan struct{}) (T, error) {
+	var none T
+	leave, err := f.waiting.Enter()
+	if err != nil {
+		return none, err
+	}
+	defer leave()
 	select {
 	case <-flight:
 	case <-ctx.Done():
-		var none T
 		return none, ctx.Err()
 	}
 	f.mu.Lock()

@@ -107,6 +107,21 @@ func TestFetchesAreShared(t *testing.T) {
 	}
 }
 
+// Logins need no token: those that wait for a provider that hangs take a bounded part of the server.
+func TestLoginsThatWaitAreBounded(t *testing.T) {
+	b, p := withKeySet(t, usual)
+	token := p.Sign(t, of(b, nil))
+	b.Remount(t)
+	p.Set(oidctest.Hang)
+	if !b.Crowd(t.Context(), "login", object{"role": "r", "jwt": token}) {
+		t.Error("all wait")
+	}
+	p.Set(oidctest.None)
+	if _, err := login(t, b, token); err != nil {
+		t.Error(err)
+	}
+}
+
 // A new key is found although a question that began before it was published is under way.
 func TestNewKeyDuringAFetch(t *testing.T) {
 	b, p := withKeySet(t, usual)

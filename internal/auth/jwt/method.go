@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"jeton/internal/auth"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
 	"jeton/internal/store"
@@ -25,9 +26,9 @@ type Method struct {
 	known *cache
 	flow  flowKeys
 	fetch fetching
-	// talks holds a place for each conversation with the provider that a callback has begun:
-	// callbacks need no token, and each could wait for a provider that is slow.
-	talks chan struct{}
+	// talks are the conversations with the provider that callbacks have begun: callbacks need no
+	// token, and each could wait for a provider that is slow.
+	talks *auth.Crowd
 	// unsubscribe ends what keeps known true; cancel ends what is being fetched.
 	unsubscribe, cancel func()
 }
@@ -40,12 +41,16 @@ type fetching struct {
 	running *sync.WaitGroup
 	// patience bounds one question to another server.
 	patience time.Duration
+	// waiting are the logins that wait for an answer; one alone is asked for.
+	waiting *auth.Crowd
 }
 
 const (
 	// usualPatience is less than a client's own, so that it hears what is wrong.
 	usualPatience = 10 * time.Second
 	mostTalks     = 64
+	mostWaiting   = 1024
+	system        = "the identity provider"
 )
 
 var (
@@ -69,8 +74,9 @@ func Patient(patience time.Duration) backend.Factory {
 		life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		m := &Method{
 			area: env.Area, clock: env.Clock, log: env.Log, known: newCache(), flow: newFlowKeys(key),
-			fetch: fetching{clock: env.Clock, life: life, running: &sync.WaitGroup{}, patience: patience},
-			talks: make(chan struct{}, mostTalks), cancel: cancel,
+			fetch: fetching{clock: env.Clock, life: life, running: &sync.WaitGroup{}, patience: patience,
+				waiting: auth.NewCrowd(mostWaiting, system)},
+			talks: auth.NewCrowd(mostTalks, system), cancel: cancel,
 		}
 		m.unsubscribe = env.Area.Subscribe(m.known.changed)
 		return m, nil

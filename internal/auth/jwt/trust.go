@@ -145,7 +145,7 @@ func discover(ctx context.Context, c *clients, issuer string) (*description, err
 // token may be good, and another try may succeed. The cause stays behind: it can quote what the
 // provider answered.
 func away(err error) error {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || backend.KindOf(err) == backend.Overloaded {
 		return err
 	}
 	return backend.Errorf(backend.Upstream, "the identity provider cannot be reached: %s", reason(err))

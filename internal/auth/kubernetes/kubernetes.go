@@ -24,7 +24,12 @@ type Method struct {
 	log   *slog.Logger
 	pod   *pod
 	api   *clients
+	// waiting are the logins and renewals that wait for the API server.
+	waiting *auth.Crowd
 }
+
+// mostWaiting bounds them.
+const mostWaiting = 1024
 
 var (
 	_ backend.Factory = New
@@ -42,7 +47,7 @@ func InPod(dir string) backend.Factory {
 	return func(_ context.Context, env backend.Env) (backend.Backend, error) {
 		return &Method{
 			area: env.Area, clock: env.Clock, log: env.Log,
-			pod: &pod{dir: dir, clock: env.Clock}, api: &clients{},
+			pod: &pod{dir: dir, clock: env.Clock}, api: &clients{}, waiting: auth.NewCrowd(mostWaiting, "the API server"),
 		}, nil
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -64,6 +65,11 @@ func (m *Method) login(ctx context.Context, c *backend.Call, req *loginRequest) 
 	if err != nil {
 		return nil, err
 	}
+	leave, err := m.waiting.Enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, settings.timeout())
 	defer cancel()
 	meta, err := m.prove(ctx, settings, role, who, token)
@@ -71,7 +77,7 @@ func (m *Method) login(ctx context.Context, c *backend.Call, req *loginRequest) 
 		m.log.Warn("a login was refused", "role", name, "reason", reason(err))
 		return nil, refusal(err)
 	}
-	login, err := m.vouch(name, role, who, token)
+	login, err := m.vouch(name, role, settings, who, token)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +215,7 @@ func reason(err error) string {
 }
 
 // vouch makes the login of a proved account.
-func (m *Method) vouch(name string, role *roleRecord, who *claims, token string) (*backend.Login, error) {
+func (m *Method) vouch(name string, role *roleRecord, settings *configRecord, who *claims, token string) (*backend.Login, error) {
 	state, err := record.Encode(&loginState{
 		UID: role.UID, Role: name, Namespace: who.namespace, Account: who.name, AccountUID: who.uid, JWT: token, Ends: who.ends(),
 	})
@@ -228,7 +234,7 @@ func (m *Method) vouch(name string, role *roleRecord, who *claims, token string)
 	meta["role"] = name
 	login.Metadata = meta
 	login.State = state
-	login.Consume = func(tx store.Tx) error { return m.confirm(m.area.Within(tx), name, role) }
+	login.Consume = func(tx store.Tx) error { return m.confirm(m.area.Within(tx), name, role, settings) }
 	return login, nil
 }
 
@@ -241,13 +247,19 @@ func (r *roleRecord) alias(who account) string {
 	return who.uid
 }
 
-// confirm runs in the transaction that stores the token: a role that was changed while the API server was
-// asked vouches for nothing.
-func (m *Method) confirm(tx store.Tx, name string, judged *roleRecord) error {
+// confirm runs in the transaction that stores the token: a role or settings that were changed while the API
+// server was asked vouch for nothing. It may be another server that is believed by now.
+func (m *Method) confirm(tx store.Tx, name string, judged *roleRecord, asked *configRecord) error {
 	role, err := getRole(tx, name)
+	if err != nil {
+		return err
+	}
+	settings, err := record.Get[configRecord](tx, configKey)
 	switch {
 	case err != nil:
 		return err
+	case !reflect.DeepEqual(settings, asked):
+		return backend.Errorf(backend.Conflict, "the configuration has been changed meanwhile: try again")
 	case role == nil:
 		return noRole(name)
 	case !bytes.Equal(role.Revision, judged.Revision):

@@ -544,7 +544,19 @@ func TestAnnotations(t *testing.T) {
 	h.out(t, h.token, bare)
 }
 
-// A role that is deleted or rewritten while the API server is asked gives no token.
+// Strangers whose logins wait for an API server that hangs take a bounded part of the server.
+func TestLoginsThatWaitAreBounded(t *testing.T) {
+	h := open(t)
+	h.configure(t, object{"api_timeout": "60s"})
+	h.cluster.Fault(kubetest.Slow(make(chan struct{})))
+	if !h.Crowd(t.Context(), "login", object{"role": "r", "jwt": h.token}) {
+		t.Error("all wait")
+	}
+	h.cluster.Fault(nil)
+	h.in(t, h.token)
+}
+
+// A role or a configuration that is deleted or rewritten while the API server is asked gives no token.
 func TestChangedDuringLogin(t *testing.T) {
 	h := open(t)
 	for name, row := range map[string]struct {
@@ -554,9 +566,13 @@ func TestChangedDuringLogin(t *testing.T) {
 	}{
 		"rewritten": {func() { h.write(t, object{"token_policies": "q"}) }, backend.Conflict, "the role has been changed meanwhile: try again"},
 		"deleted":   {func() { h.Must(t, backend.Delete, "role/r", nil) }, backend.Invalid, `invalid role name "r"`},
+		"another API server": {func() {
+			h.configure(t, object{"kubernetes_host": "https://127.0.0.1:1"})
+		}, backend.Conflict, "the configuration has been changed meanwhile: try again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h.write(t, object{"bound_service_account_names": "app", "bound_service_account_namespaces": "default"})
+			h.configure(t, nil)
 			response, err := h.Do(t.Context(), backend.Update, "login", object{"role": "r", "jwt": h.token})
 			if err != nil {
 				t.Fatal(err)

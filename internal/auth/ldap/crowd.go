@@ -2,9 +2,8 @@ package ldap
 
 import (
 	"context"
-	"sync/atomic"
 
-	"jeton/internal/backend"
+	"jeton/internal/auth"
 )
 
 // Bounds on the logins and renewals of one mount, so that a directory that hangs cannot hold
@@ -19,19 +18,12 @@ const (
 
 // crowd bounds who is inside.
 type crowd struct {
-	inside  atomic.Int64
+	*auth.Crowd
 	talking chan struct{}
 }
 
-func newCrowd() *crowd { return &crowd{talking: make(chan struct{}, mostTalking)} }
-
-// enter lets one in, or refuses at once; leave must be called at the end.
-func (c *crowd) enter() (leave func(), err error) {
-	if c.inside.Add(1) > mostInside {
-		c.inside.Add(-1)
-		return nil, backend.Errorf(backend.Overloaded, "too many logins wait for the directory")
-	}
-	return func() { c.inside.Add(-1) }, nil
+func newCrowd() *crowd {
+	return &crowd{auth.NewCrowd(mostInside, "the directory"), make(chan struct{}, mostTalking)}
 }
 
 // talk waits for a place among those who ask the directory; done must be called at the end.

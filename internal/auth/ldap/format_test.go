@@ -46,17 +46,17 @@ func TestCrowdIsBounded(t *testing.T) {
 	c := newCrowd()
 	var leave []func()
 	for range mostInside {
-		out, err := c.enter()
+		out, err := c.Enter()
 		if err != nil {
 			t.Fatal(err)
 		}
 		leave = append(leave, out)
 	}
-	if _, err := c.enter(); backend.KindOf(err) != backend.Overloaded {
+	if _, err := c.Enter(); backend.KindOf(err) != backend.Overloaded {
 		t.Errorf("one too many: %v", err)
 	}
 	leave[0]()
-	if _, err := c.enter(); err != nil {
+	if _, err := c.Enter(); err != nil {
 		t.Errorf("a place that was given back is not free: %v", err)
 	}
 	for range mostTalking {

@@ -8,6 +8,8 @@ package ldap
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +29,10 @@ type Method struct {
 	crowd   *crowd
 	// asWritten says that names differ by case. Routes ask it for every request.
 	asWritten atomic.Bool
+	// mappings counts the commits that changed what names stand for; a login looks whether it has
+	// changed. unsubscribe ends the counting.
+	mappings    atomic.Uint64
+	unsubscribe func()
 
 	// writing is held while the configuration is changed, so that asWritten follows the
 	// order of the commits.
@@ -60,11 +66,23 @@ func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
 		return nil, err
 	}
 	m.asWritten.Store(config.Names.CaseSensitive)
+	m.unsubscribe = env.Area.Subscribe(m.changed)
 	return m, nil
+}
+
+// changed is told of every commit in the area.
+func (m *Method) changed(c store.Commit) {
+	isMapping := func(key []byte) bool {
+		return strings.HasPrefix(string(key), groupPrefix) || strings.HasPrefix(string(key), userPrefix)
+	}
+	if len(c.Ranges) > 0 || slices.ContainsFunc(c.Keys, isMapping) {
+		m.mappings.Add(1)
+	}
 }
 
 // Close ends the connections that are kept.
 func (m *Method) Close() error {
+	m.unsubscribe()
 	m.current.Lock()
 	m.current.closed = true
 	m.current.Unlock()

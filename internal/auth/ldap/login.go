@@ -55,7 +55,7 @@ func (m *Method) login(ctx context.Context, c *backend.Call, req *loginRequest) 
 	login.Alias = &backend.Alias{Name: p.alias, Metadata: map[string]string{"name": name}}
 	login.GroupAliases = p.groups
 	login.State = state
-	login.Consume = func(tx store.Tx) error { return m.confirm(m.area.Within(tx), config) }
+	login.Consume = func(tx store.Tx) error { return m.confirm(m.area.Within(tx), config, name, p) }
 	return &backend.Response{Login: login}, nil
 }
 
@@ -72,11 +72,21 @@ func (c *configRecord) ready(password string) error {
 }
 
 // confirm runs in the transaction that stores the token: a configuration that was changed while
-// the old directory was asked gives no token.
-func (m *Method) confirm(tx store.Tx, asked *configRecord) error {
+// the old directory was asked gives no token, nor does a mapping that was taken away meanwhile.
+func (m *Method) confirm(tx store.Tx, asked *configRecord, name string, p *proof) error {
 	now, err := readConfig(tx)
-	if err == nil && now.Revision != asked.Revision {
-		err = backend.Errorf(backend.Conflict, "the configuration was changed during the login")
+	if err != nil {
+		return err
+	}
+	if now.Revision != asked.Revision {
+		return backend.Errorf(backend.Conflict, "the configuration was changed during the login")
+	}
+	if m.mappings.Load() == p.mappings {
+		return nil // The many groups of a person are not to be read twice, and here others wait.
+	}
+	policies, err := policiesOf(tx, asked, name, p.groups)
+	if err == nil && !slices.Equal(policies, p.policies) {
+		err = backend.Errorf(backend.Conflict, "the policies were changed during the login: try again")
 	}
 	return err
 }
@@ -86,6 +96,8 @@ type proof struct {
 	alias string
 	// groups are the directory's, never nil; policies those that all groups and the user have.
 	groups, policies []string
+	// mappings is the number of changes that policies were read after.
+	mappings uint64
 }
 
 // prove asks the directory. A guess is counted; the proof at a renewal is none, since whoever
@@ -95,7 +107,7 @@ func (m *Method) prove(ctx context.Context, config *configRecord, name, password
 	if err != nil {
 		return nil, err
 	}
-	leave, err := m.crowd.enter()
+	leave, err := m.crowd.Enter()
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +127,12 @@ func (m *Method) prove(ctx context.Context, config *configRecord, name, password
 		return nil, backend.Invalidf("missing entity alias attribute value")
 	}
 	p := &proof{alias: found.alias, groups: append([]string{}, groups...)}
-	p.policies, err = m.policiesOf(ctx, config, name, groups)
+	// Before the mappings are read: a change meanwhile is seen twice rather than never.
+	p.mappings = m.mappings.Load()
+	err = m.area.View(ctx, func(r store.Reader) (err error) {
+		p.policies, err = policiesOf(r, config, name, groups)
+		return err
+	})
 	return p, err
 }
 
@@ -203,37 +220,32 @@ func (t *try) run(ctx context.Context, name, password string) (*candidate, []str
 
 // policiesOf are the policies of the configuration, of the directory's groups, of the groups that
 // the user has here, and the user's own. Contract: auth-methods §4.3 step 9.
-func (m *Method) policiesOf(ctx context.Context, config *configRecord, name string, groups []string) ([]string, error) {
-	var policies []string
-	err := m.area.View(ctx, func(r store.Reader) error {
-		policies = slices.Clone(config.Policies)
-		user, err := record.Get[userRecord](r, userKey(name))
+func policiesOf(r store.Reader, config *configRecord, name string, groups []string) ([]string, error) {
+	policies := slices.Clone(config.Policies)
+	user, err := record.Get[userRecord](r, userKey(name))
+	if err != nil {
+		return nil, err
+	}
+	mine := slices.Clone(groups)
+	if user != nil {
+		policies = append(policies, user.Policies...)
+		mine = append(mine, user.Groups...)
+	}
+	for _, group := range mine {
+		folded, err := fold(group, config.Names.CaseSensitive)
 		if err != nil {
-			return err
+			continue // no mapping can have such a name
 		}
-		mine := slices.Clone(groups)
-		if user != nil {
-			policies = append(policies, user.Policies...)
-			mine = append(mine, user.Groups...)
+		mapped, err := record.Get[groupRecord](r, groupKey(folded))
+		if err != nil {
+			return nil, err
 		}
-		for _, group := range mine {
-			folded, err := fold(group, config.Names.CaseSensitive)
-			if err != nil {
-				continue // no mapping can have such a name
-			}
-			mapped, err := record.Get[groupRecord](r, groupKey(folded))
-			if err != nil {
-				return err
-			}
-			if mapped != nil {
-				policies = append(policies, mapped.Policies...)
-			}
+		if mapped != nil {
+			policies = append(policies, mapped.Policies...)
 		}
-		slices.Sort(policies)
-		policies = slices.Compact(policies)
-		return nil
-	})
-	return policies, err
+	}
+	slices.Sort(policies)
+	return slices.Compact(policies), nil
 }
 
 // loginState stays with a token (encrypted), to prove its user again at renewal.

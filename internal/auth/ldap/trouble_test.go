@@ -351,6 +351,38 @@ func TestConfigurationChangedDuringLogin(t *testing.T) {
 	authtest.Is(t, err, backend.Conflict, "the configuration was changed during the login")
 }
 
+// A mapping that is taken away between the directory's word and the token gives nothing any more;
+// one of somebody else changes nothing.
+func TestMappingsChangedDuringLogin(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.Options{})
+	b := mounted(t, bySearch(s))
+	for name, row := range map[string]struct {
+		change func()
+		holds  bool
+	}{
+		"group":    {func() { b.Must(t, backend.Delete, "groups/engineers", nil) }, false},
+		"user":     {func() { b.Must(t, backend.Update, "users/alice", object{"policies": ""}) }, false},
+		"stranger": {func() { b.Must(t, backend.Update, "users/bob", object{"policies": "x"}) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.Must(t, backend.Update, "groups/engineers", object{"policies": "build"})
+			b.Must(t, backend.Update, "users/alice", object{"policies": "hers"})
+			response, err := b.Do(t.Context(), backend.Update, "login/alice", object{"password": ldaptest.Password("alice")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			row.change()
+			err = b.Store.Update(t.Context(), response.Login.Consume)
+			switch {
+			case row.holds && err != nil:
+				t.Error(err)
+			case !row.holds:
+				authtest.Is(t, err, backend.Conflict, "the policies were changed during the login: try again")
+			}
+		})
+	}
+}
+
 // Another configuration is another directory: nothing of the old one is used.
 func TestConfigurationIsFollowed(t *testing.T) {
 	one, two := ldaptest.Start(t, ldaptest.Options{}), ldaptest.Start(t, ldaptest.Options{})

@@ -37,14 +37,14 @@ func Parse(text string, now time.Time) (*Key, error) {
 	if len(binary) > maxKeySize {
 		return nil, backend.Invalidf("error parsing given PGP key: it is larger than %d bytes; export it without photos and foreign signatures", maxKeySize)
 	}
+	if err := bounded(binary); err != nil {
+		return nil, err
+	}
 	source := bytes.NewReader(binary)
 	packets := packet.NewReader(source)
 	entity, err := openpgp.ReadEntity(packets)
 	if err != nil {
 		return nil, backend.Invalidf("error parsing given PGP key: it is not a PGP public key in binary form").Because(err)
-	}
-	if entity.PrivateKey != nil {
-		return nil, backend.Invalidf("error parsing given PGP key: it is a private key; export the public key, and keep this one to yourself")
 	}
 	if _, err := packets.Next(); !errors.Is(err, io.EOF) {
 		return nil, backend.Invalidf("error parsing given PGP key: there is more than one key in it")
