@@ -29,7 +29,7 @@ type rule func(tree []source) []finding
 func rules() []rule {
 	return []rule{
 		checkArrows, checkForbiddenImports, checkNames, checkInit, checkGlobals,
-		checkPackageComments, checkFileSize, checkDeclarationSize, checkClock,
+		checkPackageComments, checkFileSize, checkDeclarationSize, checkClock, checkSecrets,
 	}
 }
 

@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -228,7 +229,7 @@ func (s *serviceRecord) rewrite(dn, password *string) {
 	if dn != nil && *dn != s.BindDN {
 		*s = serviceRecord{BindDN: *dn, Password: s.Password}
 	}
-	if password == nil || *password == s.Password {
+	if password == nil || samePassword(*password, s.Password) {
 		return
 	}
 	if s.Rotated {
@@ -238,8 +239,13 @@ func (s *serviceRecord) rewrite(dn, password *string) {
 		s.Spare = append([]string{s.Pending}, s.Spare...)
 	}
 	s.Password, s.Pending, s.Rotated = *password, "", false
-	s.Spare = slices.DeleteFunc(s.Spare, func(p string) bool { return p == *password })
+	s.Spare = slices.DeleteFunc(s.Spare, func(p string) bool { return samePassword(p, *password) })
 	s.Spare = s.Spare[:min(len(s.Spare), mostSpares)]
+}
+
+// samePassword compares what a client sent in a time that tells nothing.
+func samePassword(sent, known string) bool {
+	return subtle.ConstantTimeCompare([]byte(sent), []byte(known)) == 1
 }
 
 // validate judges the configuration whole. Contract: auth-methods §4.1, the error texts.
