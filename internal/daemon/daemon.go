@@ -101,6 +101,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	for _, keep := range seals.loops {
 		d.loops.Go(func() { keep(ctx) })
 	}
+	d.loops.Go(func() { d.node.KeepMending(ctx) })
 	if err := d.ready(ctx, seals); err != nil {
 		return err
 	}
@@ -203,7 +204,7 @@ func (d *daemon) openStore(ctx context.Context) (store.Store, error) {
 		}
 		return embedded.OpenMemory()
 	}
-	s, err := embedded.Open(ctx, embedded.Options{Path: c.Path, Logger: d.log.With("room", "store")})
+	s, err := embedded.OpenMendable(ctx, embedded.Options{Path: c.Path, Logger: d.log.With("room", "store")})
 	if err != nil {
 		return nil, fmt.Errorf("Error initializing storage of type %s: %w", c.Declared, err)
 	}

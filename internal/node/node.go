@@ -49,6 +49,8 @@ type House struct {
 
 	// gate lets requests in until the server is sealed.
 	gate *gate.Gate
+	// unlocked are the keys that the house was opened with.
+	unlocked *seal.Unlocked
 	// stop ends the background loops, done is closed when they have ended.
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -249,7 +251,7 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 		stop()
 		return fmt.Errorf("node: unseal: %w", err)
 	}
-	h.stop = stop
+	h.stop, h.unlocked = stop, u
 	n.house.Store(h)
 	h.done.Go(func() { n.sweep(life, h) })
 	h.done.Go(func() { n.rotate(life) })
@@ -267,18 +269,10 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 func (n *Node) Seal(ctx context.Context) error {
 	n.changing.Lock()
 	defer n.changing.Unlock()
-	h := n.house.Swap(nil)
-	if h == nil {
-		return n.keeper.Seal(ctx)
+	if h := n.house.Load(); h != nil {
+		n.shut(ctx, h)
+		n.log.Info("sealed")
 	}
-	h.gate.Shut()
-	h.stop()
-	h.done.Wait()
-	if err := h.Tokens.FlushUses(ctx); err != nil {
-		n.log.Warn("the last uses of tokens could not be written down", "error", err)
-	}
-	h.close()
-	n.log.Info("sealed")
 	return n.keeper.Seal(ctx)
 }
 

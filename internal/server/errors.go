@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"jeton/internal/backend"
+	"jeton/internal/store"
 )
 
 // rendering is how the edge answers one kind of error. Contract: http §5.
@@ -80,6 +81,9 @@ func fail(err error) failure {
 			return failure{status: http.StatusInternalServerError, texts: []string{"context deadline exceeded"}, outer: "context deadline exceeded"}
 		}
 		e = &backend.Error{Kind: backend.Internal}
+		if errors.Is(err, store.ErrReadOnly) {
+			e = &backend.Error{Kind: backend.Failed, Text: "the storage takes no writes: its disk is full or has failed; see the server's log"}
+		}
 	}
 	how := renderings(e.Kind)
 	f := failure{status: how.status, data: e.Data, texts: how.fixed}

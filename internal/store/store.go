@@ -15,6 +15,10 @@ var ErrNotFound = errors.New("store: key not found")
 // ErrClosed says that the store was closed before or during the call.
 var ErrClosed = errors.New("store: closed")
 
+// ErrReadOnly says that a write to the disk failed, and that the store takes no more until the disk
+// is well. What was acknowledged is there, and reads go on.
+var ErrReadOnly = errors.New("store: write failed, data is read-only until the disk is well again")
+
 // ErrInUse says that another process holds the data directory.
 var ErrInUse = errors.New("store: data is in use by another process")
 

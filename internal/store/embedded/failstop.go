@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"jeton/internal/store"
 )
 
 // failStop is the file system that Pebble works on. The first write that fails freezes the
@@ -61,10 +63,9 @@ func (d *failStop) failure() error {
 // freeze notes that operation failed, unless a failure is known already, and returns the error
 // that callers of Update get.
 func (d *failStop) freeze(operation string, err error) error {
-	cause := fmt.Errorf("store: write failed, no more writes until the server restarts: %s: %w", operation, err)
+	cause := fmt.Errorf("%w: %s: %w", store.ErrReadOnly, operation, err)
 	if d.cause.CompareAndSwap(nil, &cause) {
-		d.logger.Error("store: write failed, data is read-only until the server restarts",
-			"operation", operation, "error", err)
+		d.logger.Error(store.ErrReadOnly.Error(), "operation", operation, "error", err)
 	}
 	return d.failure()
 }
