@@ -176,12 +176,17 @@ func (l *Lockout) take(alias string) (*Attempt, <-chan struct{}, error) {
 	return &Attempt{lockout: l, alias: alias, user: user}, nil, nil
 }
 
-// pruneAbove is the number of users below which prune does not look.
-const pruneAbove = 1024
+const (
+	// pruneAbove is the number of users below which prune does not look.
+	pruneAbove = 1024
+	// mostUsers is the number above which it also drops failures that count: a directory has
+	// an answer to any name that a stranger makes up.
+	mostUsers = 1 << 17
+)
 
 // prune drops failures that no longer count, so that memory is bounded by twice the failures
-// of one CounterReset. It looks again when the number has doubled: strangers who make up
-// names must not have all users looked through each time. REQUIRES: l.mu held.
+// of one CounterReset, and by mostUsers. It looks again when the number has doubled: strangers who
+// make up names must not have all users looked through each time. REQUIRES: l.mu held.
 func (l *Lockout) prune() {
 	if len(l.mu.users) < l.mu.pruneAt {
 		return
@@ -192,7 +197,29 @@ func (l *Lockout) prune() {
 			delete(l.mu.users, alias)
 		}
 	}
+	l.dropFewest()
 	l.mu.pruneAt = max(pruneAbove, 2*len(l.mu.users))
+	if len(l.mu.users) < mostUsers {
+		l.mu.pruneAt = min(l.mu.pruneAt, mostUsers)
+	}
+}
+
+// dropFewest halves the users where there are too many. Those with the fewest failures go first: who
+// is nearly locked must not be freed by a flood of names that failed once. REQUIRES: l.mu held.
+func (l *Lockout) dropFewest() {
+	if len(l.mu.users) < mostUsers {
+		return
+	}
+	for few := 1; few < l.mu.config.Threshold; few++ {
+		for alias, user := range l.mu.users {
+			if len(l.mu.users) <= mostUsers/2 {
+				return
+			}
+			if user.open == 0 && user.failures <= few && user.until.IsZero() {
+				delete(l.mu.users, alias)
+			}
+		}
+	}
 }
 
 // Check says whether the alias is locked in r, a state of the area; the error is then the

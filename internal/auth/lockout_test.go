@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -211,6 +212,33 @@ func TestForgottenFailuresAreDropped(t *testing.T) {
 	}
 	if n := len(l.mu.users); n != 1 {
 		t.Errorf("%d users are remembered, want 1", n)
+	}
+}
+
+// A flood of names that strangers make up is forgotten before it fills the memory.
+func TestMadeUpNamesFillNoMemory(t *testing.T) {
+	l, _, _ := newLockout(t)
+	fail := func(alias string) {
+		a, err := l.Begin(t.Context(), alias)
+		if err == nil {
+			err = a.Failed(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	threshold := l.mu.config.Threshold
+	for range threshold - 1 {
+		fail("alice")
+	}
+	for i := range 2*mostUsers + 1 {
+		fail(strconv.Itoa(i))
+		if n := len(l.mu.users); n > mostUsers {
+			t.Fatalf("%d users are remembered", n)
+		}
+	}
+	if user := l.mu.users["alice"]; user == nil || user.failures != threshold-1 {
+		t.Error("a flood of names has freed who was nearly locked")
 	}
 }
 

@@ -104,9 +104,16 @@ func (s *Store) afterLogin(r store.Reader, mount string, alias *backend.Alias, g
 	return old, next, nil
 }
 
+// mostGroups bounds what a directory or provider may say of one person: each name is looked up,
+// in the transaction that stores the token too. Active Directory has at most 1,015.
+const mostGroups = 10_000
+
 // externalAfter are the entity's external groups once a login at mount has named groups: those
 // of other mounts stay, those of this one are replaced. Contract: identity §3.5.
 func (s *Store) externalAfter(r store.Reader, e *Entity, mount string, groups []string) ([]Membership, error) {
+	if len(groups) > mostGroups {
+		return nil, backend.Invalidf("the login names more than %d groups", mostGroups)
+	}
 	var out []Membership
 	for _, m := range e.External {
 		if m.Mount != mount {

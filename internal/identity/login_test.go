@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -213,6 +214,21 @@ func TestLoginRaces(t *testing.T) {
 	_, _, err = r.WriteEntity(r.ctx, EntityChange{ID: id, Disabled: ptr(true)})
 	r.ok(err)
 	r.refused(r.raw.Update(r.ctx, known.Remember), backend.Denied)
+}
+
+// A directory that answers with more groups than anybody is in gets nobody in, and none are left out
+// silently: half of the groups are not the groups.
+func TestGroupsOfALoginAreBounded(t *testing.T) {
+	r := newRoom(t)
+	id := r.mustLogin("ldap", "u")
+	names := make([]string, mostGroups+1)
+	for i := range names {
+		names[i] = fmt.Sprint("g", i)
+	}
+	_, err := r.login("ldap", "u", names...)
+	r.refused(err, backend.Invalid)
+	r.refused(r.Regroup(r.ctx, id, "ldap", names), backend.Invalid)
+	r.mustLogin("ldap", "u", names[1:]...)
 }
 
 // Contract: identity §3.5: renewals of methods that ask for the groups again.

@@ -182,6 +182,58 @@ func (b *Bench) Crowd(ctx context.Context, path string, data any) bool {
 	}
 }
 
+// Problems is what the method's own check finds.
+func (b *Bench) Problems(t testing.TB) []string {
+	t.Helper()
+	var found []string
+	err := b.Area.View(t.Context(), func(r store.Reader) error {
+		found = nil
+		return b.Backend.(backend.Checker).Check(r, func(what string) { found = append(found, what) })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// CheckBites holds the method's own check against what is stored: it finds nothing, until any
+// record is cut short, or there is a key that the method does not know.
+func (b *Bench) CheckBites(t testing.TB) {
+	t.Helper()
+	if found := b.Problems(t); len(found) > 0 {
+		t.Fatalf("a sound mount: %q", found)
+	}
+	records := map[string][]byte{}
+	err := b.Area.View(t.Context(), func(r store.Reader) error {
+		return r.Scan(store.Range{}, func(k, v []byte) (bool, error) {
+			records[string(k)] = bytes.Clone(v)
+			return true, nil
+		})
+	})
+	put := func(key string, value []byte) {
+		if err == nil {
+			err = b.Area.Update(t.Context(), func(tx store.Tx) error { return tx.Put([]byte(key), value) })
+		}
+	}
+	for key, value := range records {
+		if len(value) == 0 {
+			continue
+		}
+		put(key, value[:len(value)-1])
+		if len(b.Problems(t)) == 0 {
+			t.Errorf("the record %q cut short is not found", key)
+		}
+		put(key, value)
+	}
+	put("?", nil)
+	if found := b.Problems(t); len(found) != 1 {
+		t.Errorf("a strange key: %q", found)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Must makes a call that must succeed, and returns its data as clients read it; nil when
 // there is none.
 func (b *Bench) Must(t testing.TB, op backend.Operation, path string, data any) map[string]any {

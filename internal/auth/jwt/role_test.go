@@ -143,6 +143,16 @@ func TestWritesThatLostARace(t *testing.T) {
 	authtest.Is(t, write(backend.Update, "none"), backend.NotFound, `role "none" does not exist`)
 }
 
+// The check of all that a mount keeps.
+func TestCheck(t *testing.T) {
+	b := newBrowser(t, nil, object{"bound_claims": object{"department": "IT"}})
+	b.provider.Person("ann", object{"department": "IT"})
+	if _, err := b.finish(t, b.back(t, "ann")); err != nil {
+		t.Fatal(err)
+	}
+	b.CheckBites(t)
+}
+
 // Contract: auth-methods §5.1, the texts.
 func TestConfigErrors(t *testing.T) {
 	p := oidctest.NewTLS(t)

@@ -35,6 +35,7 @@ var (
 	_ backend.Factory = New
 	_ backend.Renewer = (*Method)(nil)
 	_ backend.Closer  = (*Method)(nil)
+	_ backend.Checker = (*Method)(nil)
 )
 
 // New opens the method that lives in env.Area.

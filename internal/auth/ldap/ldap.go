@@ -53,6 +53,7 @@ var (
 	_ backend.Factory = New
 	_ backend.Renewer = (*Method)(nil)
 	_ backend.Closer  = (*Method)(nil)
+	_ backend.Checker = (*Method)(nil)
 	_ auth.Lockable   = (*Method)(nil)
 	_ backend.Locker  = (*Method)(nil)
 )

@@ -14,16 +14,7 @@ import (
 
 // Check implements backend.Checker.
 func (m *Method) Check(r store.Reader, report func(what string)) error {
-	return r.Scan(store.Range{KeysOnly: true}, func(k, _ []byte) (bool, error) {
-		what, err := m.check(r, k)
-		if errors.Is(err, record.ErrMalformed) {
-			what, err = "a record that cannot be read", nil
-		}
-		if what != "" {
-			report(what)
-		}
-		return true, err
-	})
+	return auth.CheckEach(r, func(k []byte) (string, error) { return m.check(r, k) }, report)
 }
 
 // check says what is wrong with what is kept at k, "" for nothing.
