@@ -13,8 +13,10 @@ import (
 // or an identity provider. The environment variables that each returns are there in all blocks
 // of the page; what it starts ends with the test. A page without a row needs nothing.
 var surroundings = map[string]func(t *testing.T) []string{
-	"jwt":  identityProvider,
-	"ldap": directory,
+	"cert":       certificates,
+	"jwt":        identityProvider,
+	"kubernetes": cluster,
+	"ldap":       directory,
 }
 
 // directory is a real one, with TLS.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -175,6 +176,21 @@ func makeRun(t *testing.T, address string) []string {
 // startServer starts the dev server of `make run` on a free port and waits for it to answer.
 func startServer(t *testing.T) (address string) {
 	t.Helper()
+	address = startWith(t)
+	resp, err := http.Get("http://" + address + "/v1/sys/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("health: %s", resp.Status)
+	}
+	return address
+}
+
+// startWith starts the same server with more flags, and waits until it says that it is there.
+func startWith(t *testing.T, flags ...string) (address string) {
+	t.Helper()
 	// Read by name and not from JETON_BIN: the README says bin/jeton.
 	bin := filepath.Join(root, "bin", "jeton")
 	if _, err := os.Stat(bin); err != nil {
@@ -188,7 +204,7 @@ func startServer(t *testing.T) (address string) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, append(makeRun(t, address), "-dev-no-store-token")...)
+	cmd := exec.Command(bin, slices.Concat(makeRun(t, address), []string{"-dev-no-store-token"}, flags)...)
 	cmd.Env = append(cleanEnvironment(), "HOME="+t.TempDir())
 	var logged bytes.Buffer
 	cmd.Stderr = &logged
@@ -229,14 +245,6 @@ func startServer(t *testing.T) (address string) {
 		}
 	case <-timeout.C:
 		t.Fatal("the server did not say that it started")
-	}
-	resp, err := http.Get("http://" + address + "/v1/sys/health")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("health: %s", resp.Status)
 	}
 	return address
 }
