@@ -7,6 +7,7 @@ package contract_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -199,6 +200,8 @@ type request struct {
 	header              http.Header
 	remote              string
 	ctx                 context.Context
+	// tls is what a connection over TLS has shown; nil for plain HTTP.
+	tls *tls.ConnectionState
 }
 
 // with is a request option.
@@ -248,6 +251,7 @@ func (h *house) do(method, path, token string, body any, options ...with) *answe
 	}
 	req := httptest.NewRequestWithContext(r.ctx, r.method, target, reader)
 	req.RemoteAddr = r.remote
+	req.TLS = r.tls
 	if r.token != "" {
 		req.Header.Set("X-Vault-Token", r.token)
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"jeton/internal/auth/cert/certtest"
 )
 
 // rootDoor is a place where somebody writes a list of policies, and the way from there to a token.
@@ -22,7 +24,7 @@ type rootDoor struct {
 // stranger may make tokens in every way there is, sudo included, and is not root.
 const stranger = `path "auth/token/*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }`
 
-// doors are all the places of a server with approle and userpass that take a list of policies.
+// doors are all the places of a server with approle, userpass, cert and kubernetes that take a list of policies.
 func doors(h *house) []rootDoor {
 	admin := h.holder("stranger", stranger)
 	creation := func(path string, body m) rootDoor {
@@ -54,7 +56,23 @@ func doors(h *house) []rootDoor {
 		secret := h.do("POST", "auth/approle/role/door/secret-id", h.root, m{}).is(200).text("data", "secret_id")
 		return h.do("POST", "auth/approle/login", "", m{"role_id": id, "secret_id": secret})
 	}
+	signed := withCluster(h)
+	pod := func(h *house) *answer {
+		return h.do("POST", "auth/kubernetes/login", "", m{"role": "door", "jwt": signed})
+	}
+	authority := certtest.New(h.t, "clients", h.wall.now())
+	leaf := authority.Issue("door")
+	h.do("POST", "sys/auth/cert", h.root, m{"type": "cert"}).empty()
+	host := func(h *house) *answer {
+		return h.do("POST", "auth/cert/login", "", m{"name": "door"}, showing(leaf))
+	}
+	account := m{"bound_service_account_names": "web", "bound_service_account_namespaces": "shop"}
+	trusted := m{"certificate": authority.PEM()}
 	return []rootDoor{
+		named("auth/kubernetes/role/door", "token_policies", account, pod),
+		named("auth/kubernetes/role/door", "policies", account, pod),
+		named("auth/cert/certs/door", "token_policies", trusted, host),
+		named("auth/cert/certs/door", "policies", trusted, host),
 		creation("create", m{}), creation("create", m{"type": "batch"}), creation("create", m{"no_parent": true}),
 		creation("create-orphan", m{}), creation("create/any", m{}),
 		named("auth/token/roles/door", "allowed_policies", m{}, byRole(m{"ttl": "1h"})),

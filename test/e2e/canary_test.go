@@ -4,14 +4,18 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"jeton/internal/auth/cert/certtest"
 	"jeton/internal/auth/jwt/oidctest"
+	"jeton/internal/auth/kubernetes/kubetest"
 )
 
 // canaries are secrets of a test: those it made up and those the server gave it.
@@ -220,6 +224,42 @@ func (c *canaries) logins() {
 	c.send("POST", "auth/ldap/config/rotate-root", s.root, nil)
 	c.send("POST", "auth/ldap/login/ada", "", object{"password": c.plant("password for a directory that is down")})
 	c.signedLogins()
+	c.provedLogins()
+}
+
+// provedLogins log in with what a cluster and an authority vouch for, and configure both wrongly.
+func (c *canaries) provedLogins() {
+	s, k := c.s, kubetest.Start(c.s.t, time.Now)
+	web, other := k.AddAccount("shop", "web"), k.AddAccount("shop", "other")
+	reviewer := c.keep("reviewer's JWT", k.Token(k.AddAccount("kube-system", "reviewer")))
+	c.done("POST", "sys/auth/kubernetes", s.root, object{"type": "kubernetes"})
+	settings := object{"kubernetes_host": k.URL, "kubernetes_ca_cert": k.CA, "token_reviewer_jwt": reviewer}
+	c.done("POST", "auth/kubernetes/config", s.root, settings)
+	c.done("GET", "auth/kubernetes/config", s.root, nil)
+	c.done("POST", "auth/kubernetes/role/web", s.root, object{"bound_service_account_names": "web", "bound_service_account_namespaces": "shop"})
+	login := func(jwt string) answer {
+		return c.send("POST", "auth/kubernetes/login", "", object{"role": "web", "jwt": jwt})
+	}
+	good := c.keep("JWT of a pod", k.Token(web))
+	token := c.keep("token of a login", login(good).Auth.ClientToken)
+	login(c.keep("JWT of another", k.Token(other)))
+	login(c.plant("text as JWT of a pod"))
+	c.send("POST", "auth/kubernetes/login", "", object{"role": good, "jwt": "x"})
+	for _, fault := range []func(http.ResponseWriter, *http.Request){kubetest.Status(401), kubetest.Text(reviewer), kubetest.HangUp} {
+		k.Fault(fault)
+		login(good)
+		c.send("POST", "auth/token/renew-self", token, object{})
+	}
+	c.send("POST", "auth/kubernetes/config", s.root, object{"kubernetes_host": "https://u:" + c.plant("password of an API server") + "@127.0.0.1:1"})
+	c.send("POST", "auth/kubernetes/config", s.root, object{"kubernetes_host": k.URL, "pem_keys": c.plant("key of a cluster that is none")})
+
+	c.done("POST", "sys/auth/cert", s.root, object{"type": "cert"})
+	leaf := certtest.New(s.t, "clients", time.Now()).Issue("web")
+	private := c.keep("private key", leaf.KeyPEM(s.t))
+	c.send("POST", "auth/cert/certs/web", s.root, object{"certificate": leaf.PEM() + private})
+	c.send("POST", "auth/cert/certs/web", s.root, object{"certificate": private})
+	c.send("POST", "auth/cert/crls/web", s.root, object{"crl": c.plant("list that is none")})
+	c.send("POST", "auth/cert/crls/web", s.root, object{"url": "http://u:" + c.plant("password of a list") + "@127.0.0.1:1/"})
 }
 
 // signedLogins log in with signed tokens, right and wrong, and in the browser.
