@@ -41,7 +41,7 @@ func TestEnginePanics(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := s.apply(foreign); err == nil || !strings.Contains(err.Error(), "store: write failed") {
+	if err := s.apply(foreign, true); err == nil || !strings.Contains(err.Error(), "store: write failed") {
 		t.Errorf("apply of another store's batch = %v, want a failed write", err)
 	}
 	if err := s.Update(t.Context(), put); err == nil {
