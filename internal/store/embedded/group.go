@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -41,6 +42,8 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 	}
 	defer s.life.calls.Done()
 
+	s.line.inside.Add(1)
+	defer s.line.inside.Add(-1)
 	u := s.line.newUpdate(ctx, fn)
 	if s.line.join(u) {
 		s.lead(u)
@@ -54,6 +57,24 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 		runtime.Goexit()
 	}
 	return err
+}
+
+// What passes between two syncs of the log, so that more commits share one: a sync costs more
+// of the processor than a small commit does. It grows with the number of Updates under way, and is
+// nothing for a few, whose next commits it would only hold up.
+const (
+	pauseLeast  = 4 // Updates under way
+	pauseOfEach = 64 * time.Microsecond
+	pauseMost   = time.Millisecond
+)
+
+// syncPause is asked by Pebble after each sync.
+func (s *Store) syncPause() time.Duration {
+	n := s.line.inside.Load()
+	if n < pauseLeast {
+		return 0
+	}
+	return min(time.Duration(n)*pauseOfEach, pauseMost)
 }
 
 // alone gives the caller the turn with nobody in its group, until it calls done.

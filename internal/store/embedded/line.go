@@ -56,6 +56,7 @@ type line struct {
 	taken       bool // somebody has the turn
 	first, last *update
 	waiting     atomic.Int64 // written under mu
+	inside      atomic.Int64 // Updates whose outcome is not known yet, those that wait included
 	spare       sync.Pool    // of *update
 }
 

@@ -22,7 +22,8 @@
 //
 // The log is asked to be synced with the last commit of a turn. Since it is one sequence, a durable
 // commit has all earlier ones behind it. The turn is passed on before that sync: one fsync serves
-// all turns that ended while the one before was under way.
+// all turns that ended while the one before was under way, and for up to a millisecond after it
+// where many Updates are (syncPause).
 //
 // Readers take none of these locks: a View reads a Pebble snapshot, which all Views between
 // two commits share (see state). It may therefore see a commit whose sync is still under way
