@@ -3,9 +3,11 @@ package embedded
 import (
 	"errors"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -41,7 +43,7 @@ func TestEnginePanics(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := s.apply(foreign); err == nil || !strings.Contains(err.Error(), "store: write failed") {
+	if err := s.apply(foreign, true); err == nil || !strings.Contains(err.Error(), "store: write failed") {
 		t.Errorf("apply of another store's batch = %v, want a failed write", err)
 	}
 	if err := s.Update(t.Context(), put); err == nil {
@@ -177,5 +179,40 @@ func TestCommitsShareSyncs(t *testing.T) {
 	}
 	if n := syncs.Load(); n < 1 || n > commits/5 {
 		t.Errorf("%d commits took %d syncs", commits, n)
+	}
+}
+
+// The log is synced at once for a few writers, and less often the more there are, up to a bound.
+// However an Update ends, it no longer counts.
+func TestSyncPause(t *testing.T) {
+	s, err := OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ended := make(chan struct{})
+	for _, fn := range []func(store.Tx) error{
+		func(tx store.Tx) error { return tx.Put([]byte("k"), nil) },
+		func(store.Tx) error { return nil },
+		func(store.Tx) error { return errors.New("fails") },
+		func(store.Tx) error { panic("fails") },
+		func(store.Tx) error { runtime.Goexit(); return nil },
+	} {
+		go func() {
+			defer func() { ended <- struct{}{} }()
+			defer func() { _ = recover() }()
+			_ = s.Update(t.Context(), fn)
+		}()
+		<-ended
+	}
+	for _, tt := range []struct {
+		inside int64
+		want   time.Duration
+	}{{0, 0}, {1, 0}, {pauseLeast - 1, 0}, {4, 256 * time.Microsecond}, {10, 640 * time.Microsecond}, {16, pauseMost}, {5000, pauseMost}} {
+		s.line.inside.Add(tt.inside)
+		if got := s.syncPause(); got != tt.want {
+			t.Errorf("with %d Updates under way it is %v, want %v", tt.inside, got, tt.want)
+		}
+		s.line.inside.Add(-tt.inside)
 	}
 }

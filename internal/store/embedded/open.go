@@ -171,6 +171,7 @@ func (s *Store) engineOptions(how Options) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		BytesPerSync:                syncBytes,
 		WALBytesPerSync:             syncBytes,
+		WALMinSyncInterval:          s.syncPause,
 		MaxOpenFiles:                openFiles,
 		Logger:                      engineLogger{s},
 		EventListener:               s.engineEvents(),

@@ -156,8 +156,7 @@ func (s *Store) removeStaged(dir string) error {
 
 // exchange has Pebble take the tables over in place of all callers' keys.
 func (s *Store) exchange(ctx context.Context, files []string, least uint64) (err error) {
-	s.commit.Lock()
-	defer s.commit.Unlock()
+	defer s.alone()()
 	if err := s.disk.failure(); err != nil {
 		return err
 	}

@@ -12,12 +12,18 @@
 //
 // # Commits and locks
 //
-// Store.commit is held while one closure runs against a batch, while the batch is
-// handed to Pebble (which appends it to the log and makes it visible) and while subscribers are
-// told of it. It is released before the log is synced: each Update waits for its own sync, and
-// one fsync serves all that were handed over while the one before was under way. Since closures
-// run one at a time on the newest state, transactions are serialisable without conflicts or
-// retries, and since the log is one sequence, a durable commit has all earlier ones behind it.
+// Updates stand in a line (line.go). Whoever has the turn runs its own closure and then, on its own
+// goroutine, those of the ones who wait, up to a bound, and passes the turn on (group.go). So no
+// time passes between two closures in which a goroutine is found a processor, and each of those
+// who wait is woken once, when the outcome is known. Each closure is a transaction, a batch and
+// a commit of its own: it is handed to Pebble, which appends it to the log and makes it visible,
+// and subscribers are told of it, before the next closure runs. Since closures run one at a time on
+// the newest state, transactions are serialisable without conflicts or retries.
+//
+// The log is asked to be synced with the last commit of a turn. Since it is one sequence, a durable
+// commit has all earlier ones behind it. The turn is passed on before that sync: one fsync serves
+// all turns that ended while the one before was under way, and for up to a millisecond after it
+// where many Updates are (syncPause).
 //
 // Readers take none of these locks: a View reads a Pebble snapshot, which all Views between
 // two commits share (see state). It may therefore see a commit whose sync is still under way
@@ -37,11 +43,16 @@
 //
 // bbolt pays one fsync a transaction and degrades under churn as its free list grows, SQLite
 // has the same cost for its single writer, and Badger needs a value-log collector to be run.
+//
+// A mutex in place of the line: under load each hand-over waited for a goroutine to be scheduled
+// while nobody worked. One batch for all commits of a turn: subscribers would be told of commits
+// that no View sees yet, and a cache that counts what it is told would then keep the old value;
+// and most of what a commit costs is by the key. A goroutine that makes all commits: every Update
+// would pay two changes of goroutines, also where nobody else writes.
 package embedded
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -69,16 +80,14 @@ type Store struct {
 		calls  sync.WaitGroup // Add only under the mutex and while not closed
 	}
 
-	// commit serialises transactions from the start of the closure to the end of the
-	// notification, so that commit order is position order is notification order.
-	// Lock order: commit, then subs; life and views are held for no other lock.
-	commit sync.Mutex
+	// line gives the turn to one Update at a time, from the start of the first closure of its
+	// group to the end of the last notification, so that commit order is position order is
+	// notification order. Lock order: the turn, then subs; the line's own mutex, life and views
+	// are held for no other lock.
+	line line
 
-	// queued is how many Updates wait for commit; see Queued.
-	queued atomic.Int64
-
-	// begun and done number the commit last begun and last visible. Both are written under
-	// commit; a reader that finds them equal around taking a snapshot knows its position
+	// begun and done number the commit last begun and last visible. Both are written by who
+	// has the turn; a reader that finds them equal around taking a snapshot knows its position
 	// without reading it.
 	begun, done atomic.Uint64
 
@@ -123,106 +132,7 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	return fn(r)
 }
 
-// Update runs fn in a transaction. See store.Store. A transaction that writes nothing is no
-// commit: it takes no position and waits for no sync. fn must not call Update or Close of the
-// same store; a View inside it sees the state before the transaction.
-func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.life.calls.Done()
-
-	batch, err := s.stage(ctx, fn)
-	if err != nil || batch == nil {
-		return err
-	}
-	s.retire()
-	// The batch is in the log's hands: the outcome is awaited whatever becomes of ctx.
-	err = batch.SyncWait()
-	if failure := s.disk.failure(); failure != nil {
-		return failure
-	}
-	if err != nil {
-		return s.disk.freeze("commit", err)
-	}
-	return batch.Close()
-}
-
-// stage runs fn and hands its writes over; the batch that it returns is visible and waits for
-// its sync. It returns nil when fn wrote nothing.
-func (s *Store) stage(ctx context.Context, fn func(store.Tx) error) (*pebble.Batch, error) {
-	s.queued.Add(1)
-	s.commit.Lock()
-	s.queued.Add(-1)
-	defer s.commit.Unlock() // also when fn panics
-	if err := ctx.Err(); err != nil {
-		return nil, err // cancelled while it waited for its turn
-	}
-	if err := s.disk.failure(); err != nil {
-		return nil, err
-	}
-
-	handedOver := false
-	position := s.done.Load() + 1
-	t := &tx{reader: reader{ctx: ctx, from: s.db, position: position, state: position - 1, rows: s.rows}, db: s.db, batch: s.db.NewBatch()}
-	defer func() {
-		if !handedOver {
-			t.batch.Close()
-		}
-	}()
-	defer t.end()
-	if err := fn(t); err != nil {
-		return nil, err
-	}
-	batch := t.batch
-	if batch.Empty() {
-		return nil, nil
-	}
-	if err := batch.Set(positionKey(), binary.BigEndian.AppendUint64(nil, position), nil); err != nil {
-		return nil, fmt.Errorf("store: commit: %w", err)
-	}
-	handedOver = true
-	return batch, s.handOver(batch, position)
-}
-
-// handOver makes batch the commit of that position and tells the subscribers.
-// REQUIRES: s.commit is held.
-func (s *Store) handOver(batch *pebble.Batch, position uint64) error {
-	// From before the commit is visible until it is told, so that a subscriber hears all of
-	// it or was not there yet when it became visible.
-	s.subs.Lock()
-	defer s.subs.Unlock()
-	change := store.Commit{Position: position}
-	if err := s.describe(batch, &change); err != nil {
-		return err
-	}
-	s.begun.Store(position)
-	if err := s.apply(batch); err != nil {
-		return err
-	}
-	s.done.Store(position)
-	for _, sub := range s.subs.list {
-		sub.fn(change)
-	}
-	return nil
-}
-
-// apply hands batch to Pebble. Pebble panics where it sees no way on; its locks are then in an
-// unknown state, so the store takes no more writes.
-func (s *Store) apply(batch *pebble.Batch) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.wedged.Store(true)
-			err = s.disk.freeze("commit", fmt.Errorf("pebble: %v", p))
-		}
-	}()
-	if err := s.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
-		return s.disk.freeze("commit", err)
-	}
-	return nil
-}
-
-// Subscribe adds fn to those who are told of commits. fn runs under the commit lock, after the
+// Subscribe adds fn to those who are told of commits. fn runs in somebody's turn, after the
 // commit is visible and before it is durable; Keys may name a key more than once. cancel must
 // not be called from fn. See store.Store.
 func (s *Store) Subscribe(fn func(store.Commit)) (cancel func()) {
@@ -267,7 +177,7 @@ func (s *Store) describe(batch *pebble.Batch, change *store.Commit) error {
 
 // Queued is how many Updates wait for their turn. Whoever lets requests in asks, so that a queue
 // that grows faster than it is worked off is not joined.
-func (s *Store) Queued() int { return int(s.queued.Load()) }
+func (s *Store) Queued() int { return int(s.line.waiting.Load()) }
 
 // Err is why the store takes no more writes; nil while it does. It is what a health check asks.
 func (s *Store) Err() error { return s.disk.failure() }

@@ -134,8 +134,8 @@ func (r *reader) Scan(rng store.Range, fn func(key, value []byte) (bool, error))
 	return nil
 }
 
-// tx is a reader of its own batch over the newest state. REQUIRES: Store.commit is held for
-// as long as it lives.
+// tx is a reader of its own batch over the newest state. REQUIRES: whoever runs it has the turn
+// for as long as it lives.
 //
 // The batch has no index as long as nothing that was written is read: most transactions read
 // first, and an index costs them as much as the rest of the batch.

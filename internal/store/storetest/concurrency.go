@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"jeton/internal/store"
@@ -26,6 +27,7 @@ func concurrencyTests() []test {
 		{"a View never sees half a commit", testWholeCommits},
 		{"a View's position is that of its newest commit", testPositionOfView},
 		{"ranges deleted and refilled at once stay whole", testRangesWhole},
+		{"a transaction takes effect between call and return", testLinearizable},
 	}
 }
 
@@ -292,4 +294,64 @@ func testRangesWhole(t *testing.T, s store.Store) {
 		}
 		return nil
 	})
+}
+
+// interval is one operation on a register: when it was called, when it had returned, and the number
+// of writes that it followed (a read) or was (a write).
+type interval struct {
+	called, returned, n uint64
+	write               bool
+}
+
+// testLinearizable has many write and read one counter, and compares the order of what they found
+// with that of calls and returns: whoever begins after another has returned comes after it.
+func testLinearizable(t *testing.T, s store.Store) {
+	const callers = 64
+	var (
+		clock   atomic.Uint64
+		mu      sync.Mutex
+		history []interval // guarded by mu
+		wg      sync.WaitGroup
+	)
+	for w := range callers {
+		wg.Go(func() {
+			for turn := range 10 {
+				op := interval{called: clock.Add(1), write: (w+turn)%3 > 0}
+				var err error
+				if op.write {
+					err = s.Update(context.Background(), func(tx store.Tx) (err error) {
+						if op.n, err = getNumber(tx, "counter"); err != nil {
+							return err
+						}
+						op.n++
+						return putNumber(tx, "counter", op.n)
+					})
+				} else {
+					err = s.View(context.Background(), func(r store.Reader) (err error) {
+						op.n, err = getNumber(r, "counter")
+						return err
+					})
+				}
+				if op.returned = clock.Add(1); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				history = append(history, op)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for _, a := range history {
+		for _, b := range history {
+			if a.returned >= b.called {
+				continue
+			}
+			// A write has a number of its own, a read that of the last write before it.
+			if b.n < a.n || b.write && b.n == a.n {
+				t.Errorf("%+v was found after %+v had returned", b, a)
+			}
+		}
+	}
 }
