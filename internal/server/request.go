@@ -303,7 +303,7 @@ func (q *request) readJSON(body []byte, limits limits) error {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
-	if body[0] != '{' {
+	if len(body) == 0 || body[0] != '{' {
 		var other json.RawMessage
 		if err := decoder.Decode(&other); err != nil {
 			return backend.Invalidf("error parsing JSON").Because(syntaxOnly(err))
