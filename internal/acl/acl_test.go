@@ -281,7 +281,7 @@ func TestExists(t *testing.T) {
 
 // CVE-2025-5999, CVE-2025-64761, CVE-2026-105820: the name root in a list, or a name that
 // only resembles one, grants nothing, even where old data has a policy under that very key.
-func TestNamesThatGrantNothing(t *testing.T) {
+func TestNamesThatGrantNothingCVE2026105820CVE2026115365(t *testing.T) {
 	s, area := open(t)
 	put(t, s, "dev", readSecret)
 	names := []string{"root", "ROOT", " root", "root\t", "./root", "root/../root", "../dev", "dev/../dev", "DEV", " dev", "dev\x00", "%72oot", "", "ｒｏｏｔ"}

@@ -74,8 +74,8 @@ func lastName(e ast.Expr) string {
 	return ""
 }
 
-// TestGHSA34fcSecretsAreNotComparedByteByByte: the rule finds what it is for.
-func TestGHSA34fcSecretsAreNotComparedByteByByte(t *testing.T) {
+// TestGHSA34fcgh42pj53SecretsAreNotComparedByteByByte: the rule finds what it is for.
+func TestGHSA34fcgh42pj53SecretsAreNotComparedByteByByte(t *testing.T) {
 	for text, want := range map[string]int{
 		`a.Password == b`:                            1,
 		`got != want.secretID`:                       1,

@@ -93,7 +93,7 @@ func TestCVE20240831RawStaysWithItsDevice(t *testing.T) {
 
 // CVE-2025-62513, CVE-2025-62705: every type of Go that an answer may hold is hashed once it is
 // JSON, byte slices and values behind any included.
-func TestCVE202562513EveryTypeIsHashed(t *testing.T) {
+func TestCVE202562513CVE202562705EveryTypeIsHashed(t *testing.T) {
 	type named string
 	r := newRig(t, nil)
 	path := r.enableFile(t, "file")
@@ -228,7 +228,7 @@ func TestEvents(t *testing.T) {
 }
 
 // Contract: sys §10, audit §6.
-func TestRequestHeaders(t *testing.T) {
+func TestRequestHeadersCVE202646358(t *testing.T) {
 	r := newRig(t, nil)
 	path := r.enableFile(t, "file")
 	if _, err := r.Header("X-Foo"); err == nil || err.Error() != "Could not find header in config" || backend.KindOf(err) != backend.Invalid {

@@ -119,7 +119,7 @@ func FuzzWalkAgreesWithReference(f *testing.F) {
 	})
 }
 
-func TestWalkDepthIsBounded(t *testing.T) {
+func TestWalkDepthIsBoundedCVE202559043(t *testing.T) {
 	deep := func(n int) []byte {
 		return []byte(strings.Repeat("[", n) + strings.Repeat("]", n))
 	}

@@ -24,7 +24,7 @@ var ada = &Subject{
 }
 
 // contract: policies §8, identity §5
-func TestTemplates(t *testing.T) {
+func TestTemplatesCVE202143998(t *testing.T) {
 	tests := []struct{ variable, want string }{
 		{"identity.entity.id", "e-1"},
 		{"identity.entity.name", "ada"},
@@ -81,7 +81,7 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-func TestTemplateInSeveralPlaces(t *testing.T) {
+func TestTemplateInSeveralPlacesGHSA59w7v8rrpr4pCVE202142135(t *testing.T) {
 	acl := aclFor(t, ada, rules("{{identity.entity.name}}-{{identity.entity.metadata.team}}/+/{{identity.entity.id}}*: read"))
 	if !may(acl, Read, "ada-core/x/e-1/y") || may(acl, Read, "ada-core/x/y/e-1") {
 		t.Errorf("rules %v", acl.Rules())

@@ -111,7 +111,7 @@ func TestEncryptedFeedLeavesOutTheSealsRecords(t *testing.T) {
 	}
 }
 
-func TestEveryFlippedByteIsFound(t *testing.T) {
+func TestEveryFlippedByteIsFoundCVE20232197(t *testing.T) {
 	raw, enc, _ := fresh(t)
 	put(t, enc, "token/abc", "canary")
 	whole, err := get(raw, "token/abc")

@@ -104,8 +104,8 @@ func TestTokenHeaderSize(t *testing.T) {
 	}
 }
 
-// TestRequireRequestHeader is contract config §3 require_request_header.
-func TestRequireRequestHeader(t *testing.T) {
+// TestRequireRequestHeaderCVE2026115364 is contract config §3 require_request_header.
+func TestRequireRequestHeaderCVE2026115364(t *testing.T) {
 	_, at, _ := serving(t, config.Listener{RequireRequestHeader: true}, nil, About{})
 	for value, want := range map[string]int{"": 412, "false": 412, "1": 412, "true": 200} {
 		if status, _, body := send(t, "GET", at+"/v1/sys/health", nil, "X-Vault-Request", value); status != want {
@@ -172,8 +172,8 @@ func TestCVE_2023_6337(t *testing.T) {
 	}
 }
 
-// TestMeterBound: however many bodies come in slowly, what is held stays below the bound.
-func TestMeterBound(t *testing.T) {
+// TestMeterBoundCVE202511374CVE202511375CVE20207219CVE202012758CVE202025201: however many bodies come in slowly, what is held stays below the bound.
+func TestMeterBoundCVE202511374CVE202511375CVE20207219CVE202012758CVE202025201(t *testing.T) {
 	b := newBounds(1, 1, 1<<20)
 	var refused int
 	var open []*meteredBody

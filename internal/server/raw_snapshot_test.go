@@ -57,8 +57,8 @@ func TestSnapshotWithTheOfficialClient(t *testing.T) {
 	}
 }
 
-// TestBulkNeedsRights: who may not is refused before a byte of the body is read.
-func TestBulkNeedsRights(t *testing.T) {
+// TestBulkNeedsRightsCVE20213282: who may not is refused before a byte of the body is read.
+func TestBulkNeedsRightsCVE20213282(t *testing.T) {
 	s, at, root := serving(t, config.Listener{}, nil, About{})
 	status, _, body := send(t, "POST", at+"/v1/auth/token/create", strings.NewReader(`{"policies":["default"]}`), "X-Vault-Token", root)
 	var made struct {

@@ -381,7 +381,7 @@ func TestSearchAgainstModel(t *testing.T) {
 }
 
 // A cursor is good for the question that it was given for, from this server, and nothing else.
-func TestCursorsAreNotTransferable(t *testing.T) {
+func TestCursorsAreNotTransferableCVE202633504(t *testing.T) {
 	w := newWorld(t)
 	for range 5 {
 		w.plain()

@@ -273,7 +273,7 @@ func namespaces(t *testing.T, h *house) {
 	h.lookup(h.root).is(200)
 }
 
-func TestHTTPBasics(t *testing.T) {
+func TestHTTPBasicsGHSArh46vc3jw2w3(t *testing.T) {
 	rows(t, []row{
 		{"http §1.1 other paths", func(t *testing.T, h *house) {
 			for _, path := range []string{"/", "/x", "/v2/sys/health", "/v1", "/ui/"} {

@@ -10,7 +10,7 @@ import (
 // not told from a known one with a wrong password. The logins take turns, so that what else the
 // machine does falls on both; a decoy that did no work would be faster by a hundred times, and
 // the bound of three is far from both.
-func TestCVE_2025_6011_UnknownUsersTakeTheirTime(t *testing.T) {
+func TestCVE_2025_6010_CVE_2025_6011_UnknownUsersTakeTheirTime(t *testing.T) {
 	h := open(t)
 	h.do("POST", "sys/auth/userpass", h.root, m{"type": "userpass"}).empty()
 	h.do("POST", "sys/auth/userpass/tune", h.root, m{"user_lockout_config": m{"lockout_disable": true}}).empty()

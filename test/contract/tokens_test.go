@@ -320,9 +320,9 @@ func boundNetworks(t *testing.T, h *house) {
 	h.do("GET", "auth/token/lookup-self", root, nil, from("198.51.100.1:1")).is(200).lacks("data", "bound_cidrs")
 }
 
-// TestOrderOfChecks asks for things that break two rules: the earlier rule answers.
+// TestOrderOfChecksCVE202025594CVE202129653 asks for things that break two rules: the earlier rule answers.
 // Contract: tokens §4.2.
-func TestOrderOfChecks(t *testing.T) {
+func TestOrderOfChecksCVE202025594CVE202129653(t *testing.T) {
 	h := open(t)
 	h.role("forced-batch", m{"token_type": "batch", "orphan": true, "renewable": false})
 	plain := h.plain()

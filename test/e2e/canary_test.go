@@ -50,7 +50,7 @@ func (c *canaries) keep(what, text string) string {
 // Contract: audit, and CVE-2024-8365, CVE-2025-4166, CVE-2025-52893, CVE-2026-115358: no
 // secret reaches the log at level debug, nor the audit file, nor the text of a refusal,
 // through whatever endpoint and in whatever form it was sent.
-func TestSecretsStayOutOfLogs(t *testing.T) {
+func TestSecretsStayOutOfLogsCVE202013223(t *testing.T) {
 	t.Parallel()
 	s := startProduction(t, "-log-level=debug")
 	c := &canaries{s: s, made: map[string]string{}, refusals: map[string]string{}}

@@ -96,7 +96,7 @@ func TestRefusals(t *testing.T) {
 }
 
 // CVE-2026-115362; contract: auth-methods §2.4 step 8 [!], `secret_id_ttl=1s; login after 2 s → 400`.
-func TestExpiredSecretID(t *testing.T) {
+func TestExpiredSecretIDCVE2026115362(t *testing.T) {
 	b := roleWith(t, object{"secret_id_ttl": "1s"})
 	id := roleID(t, b, "r")
 	secret, accessor := generate(t, b, "r", nil)

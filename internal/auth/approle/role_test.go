@@ -197,7 +197,7 @@ func TestFields(t *testing.T) {
 }
 
 // Contract: auth-methods §2.2, the notes of the table.
-func TestFieldErrors(t *testing.T) {
+func TestFieldErrorsCVE202552893(t *testing.T) {
 	b := roleWith(t, object{"token_ttl": 10, "token_max_ttl": 20})
 	rows := []struct {
 		path string

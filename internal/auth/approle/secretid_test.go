@@ -195,7 +195,7 @@ func TestSecretIDErrors(t *testing.T) {
 
 // Contract: auth-methods §2.3, destroy by either, by POST and DELETE.
 // CVE-2023-24999: another role's secret id or accessor is not found, and stays.
-func TestDestroy(t *testing.T) {
+func TestDestroyCVE202324999(t *testing.T) {
 	b := roleWith(t, nil)
 	b.Must(t, backend.Update, "role/other", nil)
 	const unknown = "failed to find accessor entry for secret_id_accessor"

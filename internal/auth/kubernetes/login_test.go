@@ -287,7 +287,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 }
 
 // Contract: auth-methods §6, the answer of the TokenReview: what it must say.
-func TestReview(t *testing.T) {
+func TestReviewCVE20213024(t *testing.T) {
 	h := open(t)
 	for name, change := range map[string]func(*kubetest.Review){
 		"not authenticated":                  func(r *kubetest.Review) { r.Status.Authenticated = false },

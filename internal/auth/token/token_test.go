@@ -396,7 +396,7 @@ func TestAccessorsAndTidy(t *testing.T) {
 }
 
 // Contract: tokens §2: the old forms with the token in the path are gone.
-func TestNoTokenInAPath(t *testing.T) {
+func TestNoTokenInAPathCVE20251296CVE202655102(t *testing.T) {
 	h := newHouse(t)
 	for _, path := range []string{"renew/x", "lookup/x", "revoke/x", "revoke-accessor/x", "lookup-accessor/x", "revoke-orphan/x"} {
 		if _, ok := h.routes.Find(backend.Update, path); ok {

@@ -553,7 +553,7 @@ func TestSubkeys(t *testing.T) {
 }
 
 // Contract: secrets §2.2, wrong path, and §2, test 12.
-func TestWrongPaths(t *testing.T) {
+func TestWrongPathsCVE20263605(t *testing.T) {
 	const root = "Non-listing operations on the root of a K/V v2 mount are not supported."
 	m := openVersioned(t)
 	for _, s := range []step{

@@ -18,7 +18,7 @@ import (
 // A panic of Pebble in the middle of a commit becomes an error: the store takes no more
 // writes, still reads, closes without hanging on locks that Pebble may hold, and gives the
 // directory free.
-func TestEnginePanics(t *testing.T) {
+func TestEnginePanicsCVE202655776(t *testing.T) {
 	disk := vfs.NewMem()
 	open := func() *Store {
 		s, err := Open(t.Context(), Options{Path: "data", FS: disk, CacheBytes: memoryCacheBytes})

@@ -182,7 +182,7 @@ func checkPrivate(t *testing.T, path string) {
 }
 
 // CVE-2021-38553: a data file that others can read.
-func TestFilesArePrivate(t *testing.T) {
+func TestFilesArePrivateCVE202138553(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "to", "data")
 	s := openAt(t, path)
 	// More than the memtables hold: new logs and tables are made.
