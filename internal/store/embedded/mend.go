@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,19 +21,20 @@ import (
 // only a new Open finds out what is.
 type Mendable struct {
 	opts Options
+	// current is what calls go to. Its own count of calls in flight is all that guards them: a lock
+	// held by each would keep a call inside another from an end that has begun to wait.
+	current atomic.Pointer[Store]
 
-	// use is held for reading by every call, for writing while the Store is exchanged: no reader
-	// has a state of the old one then.
-	use sync.RWMutex
-	// current is nil after an Open that failed; last is the newest position that was seen in what
-	// came before. Both are guarded by use, as is closed.
-	current *Store
-	last    uint64
-	closed  bool
-
-	// subs are kept over an exchange; guarded by subsMu. Lock order: use, then subsMu.
-	subsMu sync.Mutex
-	subs   []*mendedSub
+	mu struct {
+		// Mutex is held while the Store is exchanged or closed, and by who subscribes.
+		sync.Mutex
+		// last is the newest position that was seen in the Stores before; gone says that an Open
+		// failed and that current is closed.
+		last         uint64
+		gone, closed bool
+		// subs are kept over an exchange.
+		subs []*mendedSub
+	}
 }
 
 // mendedSub is a subscription and what ends it in the current Store.
@@ -52,56 +54,39 @@ func OpenMendable(ctx context.Context, opts Options) (*Mendable, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mendable{opts: opts, current: s}, nil
-}
-
-// with lends the current Store.
-func (m *Mendable) with(fn func(s *Store) error) error {
-	m.use.RLock()
-	defer m.use.RUnlock()
-	if m.current == nil {
-		return store.ErrClosed
-	}
-	return fn(m.current)
+	m := &Mendable{opts: opts}
+	m.current.Store(s)
+	return m, nil
 }
 
 // View is Store.View.
 func (m *Mendable) View(ctx context.Context, fn func(store.Reader) error) error {
-	return m.with(func(s *Store) error { return s.View(ctx, fn) })
+	return m.current.Load().View(ctx, fn)
 }
 
 // Update is Store.Update.
 func (m *Mendable) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return m.with(func(s *Store) error { return s.Update(ctx, fn) })
+	return m.current.Load().Update(ctx, fn)
 }
 
 // Stage is Store.Stage. A content that is being staged when the Store is mended fails.
-func (m *Mendable) Stage(ctx context.Context) (staged store.Staged, err error) {
-	err = m.with(func(s *Store) (err error) {
-		staged, err = s.Stage(ctx)
-		return err
-	})
-	return staged, err
+func (m *Mendable) Stage(ctx context.Context) (store.Staged, error) {
+	return m.current.Load().Stage(ctx)
 }
 
 // Subscribe is Store.Subscribe; a subscription goes on when the Store is mended, and is then told
 // that everything may have changed: what was visible and never acknowledged is gone.
 func (m *Mendable) Subscribe(fn func(store.Commit)) (cancel func()) {
-	m.use.RLock()
-	defer m.use.RUnlock()
-	sub := &mendedSub{fn: fn, cancel: func() {}}
-	if m.current != nil {
-		sub.cancel = m.current.Subscribe(fn)
-	}
-	m.subsMu.Lock()
-	defer m.subsMu.Unlock()
-	m.subs = append(m.subs, sub)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	sub := &mendedSub{fn: fn, cancel: m.current.Load().Subscribe(fn)}
+	m.mu.subs = append(m.mu.subs, sub)
 	return func() {
-		m.subsMu.Lock()
-		defer m.subsMu.Unlock()
-		for i, other := range m.subs {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for i, other := range m.mu.subs {
 			if other == sub {
-				m.subs = append(m.subs[:i:i], m.subs[i+1:]...)
+				m.mu.subs = append(m.mu.subs[:i:i], m.mu.subs[i+1:]...)
 				sub.cancel()
 				return
 			}
@@ -110,28 +95,21 @@ func (m *Mendable) Subscribe(fn func(store.Commit)) (cancel func()) {
 }
 
 // Queued is Store.Queued.
-func (m *Mendable) Queued() (n int) {
-	_ = m.with(func(s *Store) error { n = s.Queued(); return nil })
-	return n
-}
+func (m *Mendable) Queued() int { return m.current.Load().Queued() }
 
 // Err is why no writes are taken; nil while they are.
-func (m *Mendable) Err() error {
-	return m.with(func(s *Store) error { return s.Err() })
-}
+func (m *Mendable) Err() error { return m.current.Load().Err() }
 
 // Close is Store.Close.
 func (m *Mendable) Close() error {
-	m.use.Lock()
-	defer m.use.Unlock()
-	if m.closed || m.current == nil {
-		m.closed = true
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mu.closed || m.mu.gone {
+		m.mu.closed = true
 		return store.ErrClosed
 	}
-	m.closed = true
-	s := m.current
-	m.current = nil
-	return s.Close()
+	m.mu.closed = true
+	return m.current.Load().Close()
 }
 
 // probeBytes is what must fit onto the disk before the Store is opened again: a few memtables.
@@ -160,43 +138,43 @@ func (m *Mendable) Well() error {
 }
 
 // Mend closes the Store that failed and opens it anew, with what was durable. It waits for the
-// calls in flight, and none begins meanwhile. While the disk is not well the Store is left as it
-// is, so that reads go on. When it cannot be opened all the same, calls fail until another Mend
-// succeeds. A Store that is well is left alone.
+// calls in flight; those that come meanwhile fail with store.ErrClosed. While the disk is not well
+// the Store is left as it is, so that reads go on. When it cannot be opened all the same, calls
+// fail until another Mend succeeds. A Store that is well is left alone.
 func (m *Mendable) Mend(ctx context.Context) error {
-	if m.Err() == nil {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.current.Load()
+	switch {
+	case m.mu.closed:
+		return store.ErrClosed
+	case old.Err() == nil:
 		return nil
 	}
 	if err := m.Well(); err != nil {
 		return err
 	}
-	m.use.Lock()
-	defer m.use.Unlock()
-	if m.closed {
-		return store.ErrClosed
-	}
-	if m.current != nil {
-		m.last = m.current.done.Load()
+	if !m.mu.gone {
+		m.mu.last = old.done.Load()
 		// What it could not write is the very thing that is mended.
-		if err := m.current.Close(); err != nil {
-			m.current.logger.Warn("store: closing what failed", "error", err)
+		if err := old.Close(); err != nil {
+			old.logger.Warn("store: closing what failed", "error", err)
 		}
-		m.current = nil
+		m.mu.gone = true
 	}
 	s, err := Open(ctx, m.opts)
 	if err != nil {
 		return err
 	}
-	if err := s.raise(m.last + 1); err != nil {
+	if err := s.raise(m.mu.last + 1); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	m.current = s
-	m.subsMu.Lock()
-	defer m.subsMu.Unlock()
-	for _, sub := range m.subs {
+	for _, sub := range m.mu.subs {
 		sub.fn(store.Commit{Position: s.done.Load(), Ranges: []store.Range{{}}})
 		sub.cancel = s.Subscribe(sub.fn)
 	}
+	m.mu.gone = false
+	m.current.Store(s)
 	return nil
 }
 

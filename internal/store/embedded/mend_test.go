@@ -26,13 +26,20 @@ func mendableOn(t *testing.T, fs vfs.FS) *embedded.Mendable {
 
 // What can be mended keeps the promises of a store all the same.
 func TestMendableConformance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the Store inside has the same suite; with the race detector it takes minutes")
+	}
 	storetest.Run(t, func(t *testing.T) store.Store { return mendableOn(t, vfs.NewMem()) })
 }
 
 // Issue 4.2: when space returns, the store takes writes again with all that was acknowledged, and
 // with nothing in part; positions go on; whoever follows it hears that anything may have changed.
 func TestDiskFullAndMended(t *testing.T) {
-	for at := int64(1); at < 80; at += 6 {
+	step := int64(6)
+	if testing.Short() {
+		step = 30
+	}
+	for at := int64(1); at < 80; at += step {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			f := &fault{match: isWrite, err: syscall.ENOSPC}
 			m := mendableOn(t, errorfs.Wrap(vfs.NewCrashableMem(), f))
