@@ -77,20 +77,26 @@ func startDev(t *testing.T, more ...string) *server {
 func startProduction(t *testing.T, more ...string) *server {
 	t.Helper()
 	s := newProduction(t, more...)
+	s.begin()
+	return s
+}
+
+// begin starts a server of newProduction, initialises it and opens it.
+func (s *server) begin() {
+	s.t.Helper()
 	s.start("server started!")
-	t.Cleanup(s.stop)
+	s.t.Cleanup(s.stop)
 	var made struct {
 		Keys []string `json:"unseal_keys_b64"`
 		Root string   `json:"root_token"`
 	}
 	s.jsonOf(&made, "jeton", "operator", "init", "-key-shares=5", "-key-threshold=3", "-format=json")
 	if len(made.Keys) != 5 || made.Root == "" {
-		t.Fatalf("init gave %d keys and a root token of %d characters", len(made.Keys), len(made.Root))
+		s.t.Fatalf("init gave %d keys and a root token of %d characters", len(made.Keys), len(made.Root))
 	}
 	s.shares, s.root = made.Keys, made.Root
 	s.unseal()
 	s.must("vault", "secrets", "enable", "-path=secret", "-version=2", "kv")
-	return s
 }
 
 // newProduction writes the configuration of a server on disk and does not start it.

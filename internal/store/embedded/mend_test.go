@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -116,5 +117,55 @@ func TestDiskFullAndMended(t *testing.T) {
 				t.Errorf("mending a closed store: %v", err)
 			}
 		})
+	}
+}
+
+// A disk that takes what is written to try it, and fails when the store is opened: calls fail until
+// another Mend succeeds, nothing acknowledged is lost, and no position is given out again.
+func TestMendThatFailsHalfway(t *testing.T) {
+	var logsAlone atomic.Bool
+	f := &fault{match: func(op errorfs.Op) bool { return isWrite(op) && (!logsAlone.Load() || onFile("*.log")(op)) }, err: syscall.ENOSPC}
+	m := mendableOn(t, errorfs.Wrap(vfs.NewCrashableMem(), f))
+	defer m.Close()
+	position := func() (at uint64) {
+		t.Helper()
+		if err := m.View(t.Context(), func(r store.Reader) error {
+			at = r.Position()
+			_, err := r.Get([]byte("a"))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	put := func() error {
+		return m.Update(t.Context(), func(tx store.Tx) error { return tx.Put([]byte("a"), nil) })
+	}
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	f.n.Store(1)
+	if err := put(); err == nil {
+		t.Fatal("the fault did not show")
+	}
+	before := position()
+	logsAlone.Store(true)
+	if err := m.Mend(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("mending: %v", err)
+	}
+	for name, err := range map[string]error{"Update": put(), "View": m.View(t.Context(), func(store.Reader) error { return nil })} {
+		if !errors.Is(err, store.ErrClosed) {
+			t.Errorf("%s between two attempts: %v", name, err)
+		}
+	}
+	f.n.Store(0)
+	if err := m.Mend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := position(); after <= before {
+		t.Errorf("position %d after it, %d before", after, before)
+	}
+	if err := put(); err != nil {
+		t.Error(err)
 	}
 }
