@@ -1,12 +1,11 @@
 package idtoken
 
 import (
-	"encoding/hex"
-	"reflect"
 	"testing"
 	"time"
 
 	"jeton/internal/record"
+	"jeton/internal/record/recordtest"
 	"jeton/internal/store"
 	"jeton/internal/store/embedded"
 	"jeton/internal/store/storetest"
@@ -14,41 +13,15 @@ import (
 
 // What is stored keeps its form: a later version must read these bytes.
 func TestStoredForms(t *testing.T) {
-	rows := []struct {
-		name   string
-		in     any
-		out    any
-		golden string
-	}{
-		{"config", &configRecord{Issuer: "https://a"}, &configRecord{}, "01a1016968747470733a2f2f61"},
-		{"role", &roleRecord{Key: "k", Client: "c", TTL: time.Second, Template: "{}"}, &roleRecord{}, "01a401616b026163031a3b9aca0004627b7d"},
-		{"key", &keyRecord{
+	recordtest.Pinned(t, []recordtest.Pin{
+		{Name: "config", In: &configRecord{Issuer: "https://a"}, Out: &configRecord{}, Golden: "01a1016968747470733a2f2f61"},
+		{Name: "role", In: &roleRecord{Key: "k", Client: "c", TTL: time.Second, Template: "{}"}, Out: &roleRecord{}, Golden: "01a401616b026163031a3b9aca0004627b7d"},
+		{Name: "key", In: &keyRecord{
 			Settings: KeySettings{Algorithm: "EdDSA", Rotation: time.Minute, Verification: time.Hour, Clients: []string{"*"}},
 			Signing:  pair{ID: "a", Private: []byte{1}, Algorithm: "EdDSA"}, Next: pair{ID: "b", Private: []byte{2}, Algorithm: "EdDSA"},
 			Retired: []retired{{ID: "c", Public: []byte{3}, Algorithm: "ES256", Until: 4}}, RotateAt: 5,
-		}, &keyRecord{}, "01a501a401654564445341021b0000000df8475800031b0000034630b8a0000481612a02a30161610241010365456444534103a3016162024102036545644453410481a40161630241030365455332353604040505"},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			data, err := record.Encode(row.in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := hex.EncodeToString(data); got != row.golden {
-				t.Errorf("stored as %s", got)
-			}
-			stored, err := hex.DecodeString(row.golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := record.Decode(stored, row.out); err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(row.in, row.out) {
-				t.Errorf("read back as %+v, want %+v", row.out, row.in)
-			}
-		})
-	}
+		}, Out: &keyRecord{}, Golden: "01a501a401654564445341021b0000000df8475800031b0000034630b8a0000481612a02a30161610241010365456444534103a3016162024102036545644453410481a40161630241030365455332353604040505"},
+	})
 }
 
 // Every durable step fails, fails but is persisted, or is the last thing the process does; a new
