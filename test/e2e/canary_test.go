@@ -3,11 +3,13 @@ package e2e
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -75,6 +77,7 @@ func TestSecretsStayOutOfLogsCVE202013223(t *testing.T) {
 	c.transit()
 	c.sealing()
 	c.everywhere()
+	c.walk()
 
 	log := s.proc.output()
 	if !alive(t, s, s.root) {
@@ -434,6 +437,50 @@ func (c *canaries) everywhere() {
 			form.Set(f, c.plant(e+" form "+f))
 		}
 		c.send(verb, path, s.root, form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	}
+}
+
+// walk sends secrets to every path that the server itself says it has, mounts of all kinds
+// included, but for those that would end the test. What everywhere does thoroughly to a list of
+// endpoints, this does once to each there is, so that a new one is not forgotten.
+func (c *canaries) walk() {
+	s := c.s
+	for _, kind := range []string{"approle", "cert", "jwt", "kubernetes", "ldap", "oidc", "userpass"} {
+		c.send("POST", "sys/auth/walk-"+kind, s.root, object{"type": kind})
+	}
+	var described struct {
+		Paths map[string]map[string]json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(s.raw("GET", "sys/internal/specs/openapi", s.root, nil).text), &described); err != nil {
+		s.t.Fatal(err)
+	}
+	captured := regexp.MustCompile(`\{[^}]*\}`)
+	walked := 0
+	for path, operations := range described.Paths {
+		path = captured.ReplaceAllString(strings.TrimPrefix(path, "/"), "walked")
+		if slices.ContainsFunc([]string{"sys/seal", "sys/unseal", "sys/init", "sys/rekey", "sys/rotate", "sys/generate-root", "sys/storage/raft", "sys/step-down",
+			"sys/monitor", "sys/pprof", "sys/audit", "sys/auth", "sys/mounts", "sys/remount", "sys/quotas", "sys/config", "sys/loggers", "auth/token/revoke-self"},
+			func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
+			continue
+		}
+		body := object{}
+		query := url.Values{}
+		for _, f := range []string{"token", "secret_id", "password", "key", "nonce", "otp", "value", "data", "plaintext", "ciphertext", "context", "jwt", "bindpass",
+			"oidc_client_secret", "token_reviewer_jwt", "private_key", "input", "ttl", "token_ttl", "lease_id"} {
+			body[f] = c.plant("walk to " + path + " " + f)
+			query.Set(f, c.plant("walk to "+path+" query "+f))
+		}
+		if _, ok := operations["post"]; ok {
+			c.send("POST", path, s.root, body)
+			walked++
+		}
+		if _, ok := operations["get"]; ok {
+			c.send("GET", path+"?"+query.Encode(), s.root, nil)
+			walked++
+		}
+	}
+	if walked < 200 {
+		s.t.Errorf("%d operations are walked only: has the description changed its form?", walked)
 	}
 }
 
