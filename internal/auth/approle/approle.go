@@ -8,9 +8,9 @@ package approle
 
 import (
 	"context"
-	"crypto/rand"
 	"sync/atomic"
 
+	"jeton/internal/auth"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
 	"jeton/internal/store"
@@ -37,7 +37,7 @@ var (
 
 // New opens the method that lives in env.Area; the first time it makes the mount's HMAC key.
 func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
-	key, err := loadKey(ctx, env.Area)
+	key, err := auth.MountKey(ctx, env.Area, mountKey, hashSize)
 	if err != nil {
 		return nil, err
 	}
@@ -47,29 +47,6 @@ func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
 		m.uses.changed(c)
 	})
 	return m, nil
-}
-
-// loadKey returns the mount's HMAC key. Of two nodes that make one, the first wins.
-func loadKey(ctx context.Context, area *store.Area) ([]byte, error) {
-	var key []byte
-	read := func(r store.Reader) (err error) {
-		key, err = r.Get(mountKey)
-		return err
-	}
-	err := area.View(ctx, read)
-	if err == nil || !isNotFound(err) {
-		return key, err
-	}
-	fresh := make([]byte, hashSize)
-	rand.Read(fresh)
-	err = area.Update(ctx, func(tx store.Tx) error {
-		if err := read(tx); err == nil || !isNotFound(err) {
-			return err
-		}
-		key = fresh
-		return tx.Put(mountKey, fresh)
-	})
-	return key, err
 }
 
 // Close ends the subscription.

@@ -1,13 +1,11 @@
 package jwt
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,45 +17,26 @@ import (
 	"jeton/internal/auth"
 	"jeton/internal/auth/jwt/oidctest"
 	"jeton/internal/backend"
-	"jeton/internal/record"
+	"jeton/internal/record/recordtest"
 )
 
 // What is stored keeps its form: a later version must read these bytes.
 func TestStoredForm(t *testing.T) {
-	rows := []struct {
-		name   string
-		in     any
-		out    any
-		golden string
-	}{
-		{"configRecord", &configRecord{
+	recordtest.Pinned(t, []recordtest.Pin{
+		{Name: "configRecord", In: &configRecord{
 			DiscoveryURL: "d", DiscoveryCA: "dc", ClientID: "i", ClientSecret: "s", ResponseMode: "m", ResponseTypes: []string{"code"}, JWKSURL: "j",
 			JWKSCA: "jc", PublicKeys: []string{"k"}, Pairs: []jwksPair{{URL: "u", CA: "c"}}, BoundIssuer: "b", Algorithms: []string{"ES256"},
 			DefaultRole: "r", NamespaceInState: true,
-		}, &configRecord{}, "01ae0161640262646303616904617305616d068164636f646507616a08626a630981616b0a81a20161750261630b61620c816545533235360d61720ef5"},
-		{"roleRecord", &roleRecord{
+		}, Out: &configRecord{}, Golden: "01ae0161640262646303616904617305616d068164636f646507616a08626a630981616b0a81a20161750261630b61620c816545533235360d61720ef5"},
+		{Name: "roleRecord", In: &roleRecord{
 			TokenRecord: auth.TokenRecord{TTL: time.Second, Policies: []string{"p"}, Type: backend.ServiceType}, UID: []byte{1}, Type: typeJWT,
 			UserClaim: "u", UserClaimPointer: true, GroupsClaim: "g", Bounds: bounds{Audiences: []string{"a"}, Subject: "s", Claims: []byte("{}"), Glob: true},
 			ClaimMappings: map[string]string{"c": "k"}, Scopes: []string{"o"}, RedirectURIs: []string{"h"},
 			Leeways: leeways{Expiration: -time.Second, NotBefore: time.Second, ClockSkew: 2 * time.Second}, MaxAge: time.Second, Verbose: true,
-		}, &roleRecord{}, "01af011a3b9aca00058161700901144101150216617517f5181861671819a40181616102617303427b7d04f5181aa16163616b181b81616f181c816168181da3013a3b9ac9ff021a3b9aca00031a77359400181e1a3b9aca00181ff5"},
-		{"loginState", &loginState{UID: []byte{1}, Name: "r", Source: "::1", Mark: []byte{2}, Shown: []byte("{}")}, &loginState{}, "01a501410102617203633a3a3104410205427b7d"},
-		{"flowState", &flowState{Ends: 1, ID: []byte{1}, Role: "r", RoleUID: []byte{2}, Config: []byte{3}, Redirect: "h", ClientNonce: []byte{4}}, &flowState{}, "01a70101024101036172044102054103066168074104"},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			data, err := record.Encode(row.in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := hex.EncodeToString(data); got != row.golden {
-				t.Errorf("stored as %s", got)
-			}
-			if err := record.Decode(data, row.out); err != nil || !reflect.DeepEqual(row.in, row.out) {
-				t.Errorf("read back as %+v, %v", row.out, err)
-			}
-		})
-	}
+		}, Out: &roleRecord{}, Golden: "01af011a3b9aca00058161700901144101150216617517f5181861671819a40181616102617303427b7d04f5181aa16163616b181b81616f181c816168181da3013a3b9ac9ff021a3b9aca00031a77359400181e1a3b9aca00181ff5"},
+		{Name: "loginState", In: &loginState{UID: []byte{1}, Name: "r", Source: "::1", Mark: []byte{2}, Shown: []byte("{}")}, Out: &loginState{}, Golden: "01a501410102617203633a3a3104410205427b7d"},
+		{Name: "flowState", In: &flowState{Ends: 1, ID: []byte{1}, Role: "r", RoleUID: []byte{2}, Config: []byte{3}, Redirect: "h", ClientNonce: []byte{4}}, Out: &flowState{}, Golden: "01a70101024101036172044102054103066168074104"},
+	})
 	if key := string(usedKey(time.Unix(258, 0), []byte("id"))); key != "used/\x00\x00\x00\x00\x00\x00\x01\x02id" {
 		t.Errorf("key %q", key)
 	}

@@ -5,7 +5,6 @@ package jwt
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -68,7 +67,7 @@ func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
 // Patient is New with another bound on how long a provider may take to answer.
 func Patient(patience time.Duration) backend.Factory {
 	return func(ctx context.Context, env backend.Env) (backend.Backend, error) {
-		key, err := loadKey(ctx, env.Area)
+		key, err := auth.MountKey(ctx, env.Area, mountKey, keySize)
 		if err != nil {
 			return nil, err
 		}
@@ -82,30 +81,6 @@ func Patient(patience time.Duration) backend.Factory {
 		m.unsubscribe = env.Area.Subscribe(m.known.changed)
 		return m, nil
 	}
-}
-
-// loadKey returns the mount's key, and makes it the first time. Of two nodes that make one,
-// the first wins.
-func loadKey(ctx context.Context, area *store.Area) ([]byte, error) {
-	var key []byte
-	read := func(r store.Reader) (err error) {
-		key, err = r.Get(mountKey)
-		return err
-	}
-	err := area.View(ctx, read)
-	if err == nil || !isNotFound(err) {
-		return key, err
-	}
-	fresh := make([]byte, keySize)
-	rand.Read(fresh)
-	err = area.Update(ctx, func(tx store.Tx) error {
-		if err := read(tx); err == nil || !isNotFound(err) {
-			return err
-		}
-		key = fresh
-		return tx.Put(mountKey, fresh)
-	})
-	return key, err
 }
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
