@@ -23,8 +23,11 @@ type bench struct {
 	clients int
 	seconds time.Duration
 	only    string
-	// profiles is where the server's CPU profile of each operation goes; "" for none.
-	profiles string
+	// ways are those in which the server is run, of plain, audit and tls.
+	ways string
+	// profiles is where the server's CPU profile of each operation goes; "" for none. variant is
+	// the way in which the server is run at present, of ways.
+	profiles, variant string
 	// soak is how long the mixed load runs; 0 is no such run. overload asks for the run beyond
 	// capacity.
 	soak     time.Duration
@@ -81,6 +84,7 @@ func main() {
 	flag.IntVar(&b.clients, "clients", 32, "closed-loop clients")
 	flag.DurationVar(&b.seconds, "time", 5*time.Second, "how long each operation is measured")
 	flag.StringVar(&b.only, "only", "", "measure only operations whose name contains this")
+	flag.StringVar(&b.ways, "ways", "plain,audit,tls", "how the server is run: in the clear, with a file audit device, over TLS")
 	flag.StringVar(&b.profiles, "profiles", "", "write the server's CPU profile of each operation into this directory (costs a little)")
 	sizes := flag.String("sizes", "10000,100000", "numbers of stored tokens at which growth is measured, ascending; empty for none")
 	flag.DurationVar(&b.settle, "settle", 10*time.Second, "how long the server is watched after a restart")
@@ -179,25 +183,41 @@ func (b *bench) run() (out measured, err error) {
 
 // runVariants measures all operations in the clear, with a file audit device, and over TLS.
 func (b *bench) runVariants(dir string, out *measured) error {
-	if err := b.open(filepath.Join(dir, "operations"), nil); err != nil {
-		return err
+	var plain *variant
+	if b.goes("plain") || b.goes("audit") {
+		if err := b.open(filepath.Join(dir, "operations"), nil); err != nil {
+			return err
+		}
 	}
-	plain, err := b.runOperations("TLS off, audit off", nil, nil)
-	out.Variants = append(out.Variants, plain)
-	if err != nil || b.only != "" {
-		return err
+	if b.goes("plain") {
+		b.variant = "plain"
+		v, err := b.runOperations("TLS off, audit off", nil, nil)
+		out.Variants = append(out.Variants, v)
+		if err != nil {
+			return err
+		}
+		plain = &v
 	}
-	if out.Disk, err = b.measureDisk(dir); err != nil {
-		return err
+	if b.goes("plain") && b.only == "" {
+		var err error
+		if out.Disk, err = b.measureDisk(dir); err != nil {
+			return err
+		}
 	}
-	options := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
-	if err := b.server.call("PUT", "/v1/sys/audit/file", options, nil); err != nil {
-		return err
+	if b.goes("audit") {
+		options := fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(dir, "audit.log"))
+		if err := b.server.call("PUT", "/v1/sys/audit/file", options, nil); err != nil {
+			return err
+		}
+		b.variant = "audit"
+		v, err := b.runOperations("TLS off, audit on (file)", nil, plain)
+		out.Variants = append(out.Variants, v)
+		if err != nil {
+			return err
+		}
 	}
-	audited, err := b.runOperations("TLS off, audit on (file)", nil, &plain)
-	out.Variants = append(out.Variants, audited)
-	if err != nil {
-		return err
+	if !b.goes("tls") {
+		return nil
 	}
 	secure, err := newCertificate(dir)
 	if err != nil {
@@ -206,10 +226,14 @@ func (b *bench) runVariants(dir string, out *measured) error {
 	if err := b.open(filepath.Join(dir, "secure"), secure); err != nil {
 		return err
 	}
-	overTLS, err := b.runOperations("TLS on, audit off", secure, nil)
-	out.Variants = append(out.Variants, overTLS)
+	b.variant = "tls"
+	v, err := b.runOperations("TLS on, audit off", secure, nil)
+	out.Variants = append(out.Variants, v)
 	return err
 }
+
+// goes says whether the server is to be run in that way.
+func (b *bench) goes(way string) bool { return slices.Contains(strings.Split(b.ways, ","), way) }
 
 // open starts a new server in dir, in place of the one before, and makes what the operations use.
 func (b *bench) open(dir string, secure *certificate) (err error) {

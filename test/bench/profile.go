@@ -21,7 +21,8 @@ func (b *bench) profile(name string, p *process) <-chan error {
 		path := fmt.Sprintf("/v1/sys/pprof/profile?seconds=%d", max(1, int(b.seconds/time.Second)))
 		out, err := expect(c, request{method: "GET", path: path, token: p.token}, 200)
 		if err == nil {
-			file := strings.ReplaceAll(name, " ", "-") + ".pprof"
+			// The same operation is measured in several variants.
+			file := strings.TrimPrefix(b.variant+"-", "-") + strings.ReplaceAll(name, " ", "-") + ".pprof"
 			err = os.WriteFile(filepath.Join(b.profiles, file), out.body, 0o600)
 		}
 		if c.conn != nil {
