@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// patience is how long those inside may take once the gate is being shut, before their contexts end.
-const patience = time.Second
+// moment is how long those inside may take once the gate is being shut, before their contexts end.
+const moment = time.Second
 
 // Gate lets calls in until it is shut. All methods are safe for concurrent use.
 type Gate struct {
@@ -45,21 +45,14 @@ func (g *Gate) Leave() { g.mu.RUnlock() }
 // Hurry ends when those inside are to come to an end.
 func (g *Gate) Hurry() context.Context { return g.hurry }
 
-// Within is ctx for a call inside: it ends when those inside are hurried. done must be called at
+// Within is ctx for a call inside: it ends when those inside are hurried. It must be released at
 // the end.
-func (g *Gate) Within(ctx context.Context) (inside context.Context, done func()) {
-	inside, cancel := context.WithCancel(ctx)
-	unhook := context.AfterFunc(g.hurry, cancel)
-	return inside, func() {
-		unhook()
-		cancel()
-	}
-}
+func (g *Gate) Within(ctx context.Context) *Patience { return Hurried(ctx, g.hurry) }
 
 // Shut lets nobody in any more and returns when those inside have left; the caller must not be one
 // of them. It is false when that was done before.
 func (g *Gate) Shut() bool {
-	timer := time.AfterFunc(patience, g.end)
+	timer := time.AfterFunc(moment, g.end)
 	defer g.end()
 	defer timer.Stop()
 	g.mu.Lock()

@@ -12,12 +12,12 @@ func TestShuttingHurries(t *testing.T) {
 	if !g.Enter() {
 		t.Fatal("an open gate lets nobody in")
 	}
-	inside, done := g.Within(t.Context())
+	inside := g.Within(t.Context())
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
 		defer g.Leave()
-		defer done()
+		defer inside.Release()
 		<-inside.Done()
 	}()
 	if !g.Shut() {
@@ -40,8 +40,8 @@ func TestShuttingHurries(t *testing.T) {
 func TestOuterGateHurriesTheInner(t *testing.T) {
 	outer := New(context.Background())
 	inner := New(outer.Hurry())
-	inside, done := inner.Within(t.Context())
-	defer done()
+	inside := inner.Within(t.Context())
+	defer inside.Release()
 	outer.Shut()
 	<-inside.Done()
 	if t.Context().Err() != nil {

@@ -112,10 +112,8 @@ func (m *Mounted) Enter() bool { return m.gate.Enter() }
 func (m *Mounted) Leave() { m.gate.Leave() }
 
 // Within is ctx for a call inside: it ends when the mount is removed or the server sealed, and the
-// call has had a moment. done must be called at the end.
-func (m *Mounted) Within(ctx context.Context) (inside context.Context, done func()) {
-	return m.gate.Within(ctx)
-}
+// call has had a moment. It must be released at the end.
+func (m *Mounted) Within(ctx context.Context) *gate.Patience { return m.gate.Within(ctx) }
 
 // newGate makes the gate of a mount's calls.
 func (t *Table) newGate() *gate.Gate { return gate.New(t.hurry) }

@@ -32,11 +32,11 @@ func (p Problem) String() string { return p.Room + ": " + p.What }
 // wrong, cubbyholes without a token, keys of no room. It changes nothing, and the server goes on
 // meanwhile. It returns how many records it has read; its error is one of reading the store.
 func (n *Node) Check(ctx context.Context, report func(Problem)) (records int64, err error) {
-	house, leave := n.Enter()
+	house := n.Enter()
 	if house == nil {
 		return 0, seal.ErrSealed
 	}
-	defer leave()
+	defer house.Leave()
 	return house.Check(ctx, report)
 }
 

@@ -33,8 +33,8 @@ func (n *Node) StartDev(ctx context.Context, o DevOptions) (*Dev, error) {
 		return nil, err
 	}
 	out := &Dev{UnsealKey: made.Shares[0], RootToken: made.RootToken}
-	h, leave := n.Enter()
-	defer leave()
+	h := n.Enter()
+	defer h.Leave()
 	if o.RootToken != "" {
 		if _, err := h.Tokens.IssueRoot(ctx, o.RootToken, nil); err != nil {
 			return nil, err

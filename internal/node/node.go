@@ -111,24 +111,22 @@ func New(raw store.Store, wrapper seal.Wrapper, c *clock.Steady, settings Settin
 	return n
 }
 
-// Enter lets a request into the house; leave must be called when it is done. house is nil
-// while the server is sealed.
-func (n *Node) Enter() (house *House, leave func()) {
+// Enter lets a request into the house, which it must Leave when it is done; nil while the server
+// is sealed.
+func (n *Node) Enter() *House {
 	h := n.house.Load()
-	if h == nil {
-		return nil, nil
+	if h == nil || !h.gate.Enter() {
+		return nil
 	}
-	if !h.gate.Enter() {
-		return nil, nil
-	}
-	return h, h.gate.Leave
+	return h
 }
 
+// Leave ends a request that Enter let in.
+func (h *House) Leave() { h.gate.Leave() }
+
 // Within is ctx for a request inside that no mount serves: it ends when the server is being sealed
-// and the request has had a moment. done must be called at the end.
-func (h *House) Within(ctx context.Context) (inside context.Context, done func()) {
-	return h.gate.Within(ctx)
-}
+// and the request has had a moment. It must be released at the end.
+func (h *House) Within(ctx context.Context) *gate.Patience { return h.gate.Within(ctx) }
 
 // Queued is how many writes wait for the store; 0 of a store that does not tell.
 func (n *Node) Queued() int {
@@ -283,11 +281,11 @@ func (n *Node) Close(ctx context.Context) error {
 
 // ReloadAudit has the audit devices reopen their files.
 func (n *Node) ReloadAudit(ctx context.Context) error {
-	h, leave := n.Enter()
+	h := n.Enter()
 	if h == nil {
 		return nil
 	}
-	defer leave()
+	defer h.Leave()
 	return h.Audit.Reload(ctx)
 }
 

@@ -64,11 +64,11 @@ func over(t *testing.T, raw *embedded.Store) *server {
 // in runs fn in the house.
 func (s *server) in(t *testing.T, fn func(h *node.House)) {
 	t.Helper()
-	h, leave := s.Enter()
+	h := s.Enter()
 	if h == nil {
 		t.Fatal("the server is sealed")
 	}
-	defer leave()
+	defer h.Leave()
 	fn(h)
 }
 
@@ -197,12 +197,12 @@ func TestSnapshotUnderLoad(t *testing.T) {
 	for range 4 {
 		writers.Go(func() {
 			for ctx.Err() == nil {
-				h, leave := s.Enter()
+				h := s.Enter()
 				issued, err := h.Tokens.IssueLogin(context.Background(), &backend.Login{}, limits(), "auth/x/login", "")
 				if err == nil {
 					err = h.Tokens.Revoke(context.Background(), issued.Token.ID, token.Revoked, "")
 				}
-				leave()
+				h.Leave()
 				if err != nil {
 					t.Error(err)
 					return

@@ -14,11 +14,11 @@ func (n *Node) ConfigureAudit(ctx context.Context, configured map[string]audit.S
 	n.changing.Lock()
 	n.settings.Audit.Configured = configured
 	n.changing.Unlock()
-	h, leave := n.Enter()
+	h := n.Enter()
 	if h == nil {
 		return nil
 	}
-	defer leave()
+	defer h.Leave()
 	return h.Audit.Reconfigure(ctx, configured)
 }
 

@@ -31,11 +31,11 @@ func (s *Server) origins() edge.CORS {
 		}
 		return c
 	}
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	if house == nil {
 		return edge.CORS{}
 	}
-	defer leave()
+	defer house.Leave()
 	return house.Edge.CORS()
 }
 

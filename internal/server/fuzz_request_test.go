@@ -97,7 +97,7 @@ func dangerous(path string) bool {
 }
 
 func allMounts(s *Server) []*mount.Mounted {
-	house, leave := s.node.Enter()
-	defer leave()
+	house := s.node.Enter()
+	defer house.Leave()
 	return append(house.Mounts.All(mount.SecretClass), house.Mounts.All(mount.AuthClass)...)
 }

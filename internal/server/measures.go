@@ -38,11 +38,11 @@ func (s *Server) openMeasures() map[string]rawHandler {
 
 // withoutToken serves a path of the route tables to anyone. It is not audited. Contract: audit §1.
 func (s *Server) withoutToken(ctx context.Context, r *http.Request) reply {
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	if house == nil {
 		return s.errorReply(errSealed)
 	}
-	defer leave()
+	defer house.Leave()
 	req, err := s.read(r)
 	if err != nil {
 		return s.errorReply(err)
@@ -53,7 +53,7 @@ func (s *Server) withoutToken(ctx context.Context, r *http.Request) reply {
 	}
 	x := &exchange{house: house, request: req, path: req.path}
 	x.find()
-	defer x.leave()
+	defer x.house.Leave()
 	if err := x.endpoint(); err != nil {
 		return s.refuse(x, err)
 	}
@@ -95,11 +95,11 @@ const monitorLooks = time.Second
 func (s *Server) monitor(ctx context.Context, r *http.Request) reply {
 	level, ok := logging.Parse(or(r.URL.Query().Get("log_level"), "info"))
 	format := or(r.URL.Query().Get("log_format"), "standard")
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	if house == nil {
 		return s.errorReply(errSealed)
 	}
-	defer leave()
+	defer house.Leave()
 	req, err := s.read(r)
 	if err != nil {
 		return s.errorReply(err)

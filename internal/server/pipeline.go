@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"jeton/internal/backend"
+	"jeton/internal/gate"
 	"jeton/internal/identity"
 	"jeton/internal/lease"
 	"jeton/internal/mount"
@@ -67,8 +68,9 @@ func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 	// Before find: whatever panics from here on, the mount is left.
 	defer x.leave()
 	x.find()
-	ctx, done := x.within(ctx)
-	defer done()
+	inside := x.within(ctx)
+	defer inside.Release()
+	ctx = inside
 	err := s.contain(x, func() error { return x.admit(ctx) })
 	if auditErr := s.auditRequest(ctx, x, err); auditErr != nil {
 		return s.refuse(x, auditErr)
@@ -136,9 +138,9 @@ func (x *exchange) find() {
 
 // within is ctx for the time in the mount: a call that waits for another system must not keep the
 // server from being sealed, nor the mount from being removed.
-func (x *exchange) within(ctx context.Context) (inside context.Context, done func()) {
+func (x *exchange) within(ctx context.Context) *gate.Patience {
 	if x.mounted == nil {
-		return ctx, func() {}
+		return x.house.Within(ctx)
 	}
 	return x.mounted.Within(ctx)
 }

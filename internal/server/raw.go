@@ -205,8 +205,8 @@ func (s *Server) describeSeal(status seal.Status) sealStatusReply {
 	if status.Recovery {
 		out.RecoveryType = seal.TypeShamir
 	}
-	if house, leave := s.node.Enter(); house != nil {
-		defer leave()
+	if house := s.node.Enter(); house != nil {
+		defer house.Leave()
 		out.ClusterName, out.ClusterID = shown(house.Cluster.Name, s.listener.Exposure.RedactClusterName), house.Cluster.ID
 	}
 	return out
@@ -294,11 +294,11 @@ func (s *Server) maySeal(ctx context.Context, r *http.Request) *reply {
 		out := s.errorReply(err)
 		return &out
 	}
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	if house == nil {
 		return &done
 	}
-	defer leave()
+	defer house.Leave()
 	x := &exchange{house: house, request: req, path: req.path}
 	if err := s.admitSeal(ctx, x); err != nil {
 		out := s.refuse(x, err)
@@ -317,11 +317,11 @@ func (s *Server) stepDown(ctx context.Context, r *http.Request) reply {
 	if err != nil {
 		return s.errorReply(err)
 	}
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	if house == nil {
 		return reply{status: http.StatusNoContent}
 	}
-	defer leave()
+	defer house.Leave()
 	x := &exchange{house: house, request: req, path: req.path}
 	err = s.admitSeal(ctx, x)
 	x.afterLastUse(ctx, s)
@@ -382,8 +382,8 @@ func (s *Server) health(ctx context.Context, r *http.Request) reply {
 	}
 	body := healthReply{Initialized: done, Sealed: true, Standby: true, ReplicationPerf: "unknown", ReplicationDR: "unknown",
 		ServerTime: s.node.Clock().Now().Unix(), Version: shown(versionText(), s.listener.Exposure.RedactVersion)}
-	if house, leave := s.node.Enter(); house != nil {
-		defer leave()
+	if house := s.node.Enter(); house != nil {
+		defer house.Leave()
 		body.Sealed, body.Standby, body.ReplicationPerf, body.ReplicationDR = false, false, "disabled", "disabled"
 		body.ClusterName, body.ClusterID = shown(house.Cluster.Name, s.listener.Exposure.RedactClusterName), house.Cluster.ID
 	}

@@ -57,18 +57,18 @@ func (s *Server) byShares(act func(ctx context.Context, c *shareCall) (shareAnsw
 		if err != nil {
 			return s.errorReply(err)
 		}
-		house, leave := s.node.Enter()
+		house := s.node.Enter()
 		if house == nil {
 			return s.errorReply(errSealed)
 		}
-		defer leave()
-		ctx, done := house.Within(ctx)
-		defer done()
+		defer house.Leave()
+		inside := house.Within(ctx)
+		defer inside.Release()
 		x := &exchange{house: house, request: req, path: req.path}
 		if err := s.auditRequest(ctx, x, nil); err != nil {
 			return s.refuse(x, err)
 		}
-		answer, err := act(ctx, &shareCall{house: house, origin: req.remote.Addr().String(), body: req.raw})
+		answer, err := act(inside, &shareCall{house: house, origin: req.remote.Addr().String(), body: req.raw})
 		if err == nil && answer.body != nil {
 			x.response = &backend.Response{}
 			x.data, err = encodeData(answer.body)

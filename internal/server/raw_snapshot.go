@@ -43,12 +43,12 @@ func streamsBody(r *http.Request) bool {
 // admitBulk authenticates, authorises and audits a request whose answer or body is a stream;
 // nil lets it go on. Its body is not read.
 func (s *Server) admitBulk(ctx context.Context, r *http.Request, sudo bool) *reply {
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	if house == nil {
 		out := s.errorReply(errSealed)
 		return &out
 	}
-	defer leave()
+	defer house.Leave()
 	bare := r.Clone(r.Context())
 	bare.Body, bare.ContentLength = http.NoBody, 0
 	req, err := s.read(bare)
@@ -87,7 +87,7 @@ func (s *Server) streaming(contentType string, write func(ctx context.Context, h
 		control := http.NewResponseController(w)
 		// A stream outlives the time that a usual answer may take.
 		_ = control.SetWriteDeadline(time.Time{})
-		house, leave := s.node.Enter()
+		house := s.node.Enter()
 		err := error(errSealed)
 		if house != nil {
 			inside, out := context.WithCancel(ctx)
@@ -95,7 +95,7 @@ func (s *Server) streaming(contentType string, write func(ctx context.Context, h
 			err = write(inside, house, w)
 			out()
 			watch.Wait()
-			leave()
+			house.Leave()
 		}
 		if err != nil {
 			if ctx.Err() == nil {

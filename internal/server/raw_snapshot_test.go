@@ -110,9 +110,9 @@ func TestCheckOverHTTP(t *testing.T) {
 	if lines, records, problems := last(); len(lines) != 0 || records == 0 || problems != 0 {
 		t.Errorf("of sound data: %q, %g records, %g problems", lines, records, problems)
 	}
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	err := house.Store.Update(context.Background(), func(tx store.Tx) error { return tx.Put([]byte("attic/x"), nil) })
-	leave()
+	house.Leave()
 	if err != nil {
 		t.Fatal(err)
 	}

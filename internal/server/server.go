@@ -15,6 +15,7 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/config"
+	"jeton/internal/gate"
 	"jeton/internal/logging"
 	"jeton/internal/metrics"
 	"jeton/internal/node"
@@ -75,8 +76,8 @@ func New(n *node.Node, l config.Listener, maxDuration time.Duration, about About
 
 // respond answers a request that may come in, and says with which status.
 func (s *Server) respond(w http.ResponseWriter, r *http.Request) (status int) {
-	ctx, cancel := context.WithTimeout(r.Context(), s.maxDuration)
-	defer cancel()
+	ctx := gate.For(r.Context(), s.maxDuration)
+	defer ctx.Release()
 	defer func() {
 		// One request's panic must not take the others with it, nor print what it was about.
 		if v := recover(); v != nil {
@@ -104,11 +105,11 @@ func (s *Server) atTheDoor(ctx context.Context, h http.Header, r *http.Request) 
 	if out, done := s.crossOrigin(h, r); done {
 		return out, true
 	}
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	if house == nil {
 		return reply{}, false
 	}
-	defer leave()
+	defer house.Leave()
 	return s.limitRate(ctx, h, r, house, path)
 }
 
@@ -139,11 +140,11 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 		return s.errorReply(errBusy)
 	}
 	defer done()
-	house, leave := s.node.Enter()
+	house := s.node.Enter()
 	if house == nil {
 		return s.errorReply(errSealed)
 	}
-	defer leave()
+	defer house.Leave()
 	began := s.node.Clock().Now()
 	defer s.node.Metrics().Begin(req.id, metrics.Flight{Start: began, Remote: req.remote, Path: "/" + req.path, Method: r.Method})()
 	out := s.serve(ctx, house, req)

@@ -107,9 +107,19 @@ func (r *reader) Scan(rng store.Range, fn func(key, value []byte) (bool, error))
 		start, next = it.Last, it.Prev
 	}
 	n := 0
+	var ended <-chan struct{} // from the second entry on
 	for ok := start(); ok; ok = next() {
+		// To ask is cheap once, to be told costs something once and nothing after that.
+		switch n {
+		case 0:
+			if err := r.ctx.Err(); err != nil {
+				return err
+			}
+		case 1:
+			ended = r.ctx.Done()
+		}
 		select {
-		case <-r.ctx.Done():
+		case <-ended:
 			return r.ctx.Err()
 		default:
 		}
