@@ -110,12 +110,16 @@ func decode(c *Call, fields []Field, defaults []fieldDefault, req reflect.Value)
 		}
 	}
 	used, whole := 0, false
+	nothing := len(c.Data) == 0 && len(c.Captures) == 0
 	var replaced []string
 	for i := range fields {
 		f := &fields[i]
 		if f.whole {
 			req.FieldByIndex(f.index).Set(reflect.ValueOf(Payload(c.Data)))
 			whole = true
+			continue
+		}
+		if nothing {
 			continue
 		}
 		v, sent := c.Data[f.Name]

@@ -24,19 +24,24 @@ type flights struct {
 
 func newFlights() flights { return flights{&sync.Mutex{}, map[string]Flight{}} }
 
-// Begin remembers a request until end is called.
-func (s *Set) Begin(id string, f Flight) (end func()) {
+// Begin remembers a request until its End.
+func (s *Set) Begin(id string, f Flight) {
 	if s == nil {
-		return func() {}
+		return
 	}
 	s.flights.Lock()
+	defer s.flights.Unlock()
 	s.flights.now[id] = f
-	s.flights.Unlock()
-	return func() {
-		s.flights.Lock()
-		delete(s.flights.now, id)
-		s.flights.Unlock()
+}
+
+// End forgets a request that has been answered.
+func (s *Set) End(id string) {
+	if s == nil {
+		return
 	}
+	s.flights.Lock()
+	defer s.flights.Unlock()
+	delete(s.flights.now, id)
 }
 
 // InFlight are the requests that are being served, by id.

@@ -96,17 +96,18 @@ func TestInFlight(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			end := set.Begin(time.Now().String(), Flight{Path: "x"})
+			id := time.Now().String()
+			set.Begin(id, Flight{Path: "x"})
 			set.InFlight()
-			end()
+			set.End(id)
 		})
 	}
 	all.Wait()
-	end := set.Begin("a", Flight{Path: "sys/mounts"})
+	set.Begin("a", Flight{Path: "sys/mounts"})
 	if f := set.InFlight(); len(f) != 1 || f["a"].Path != "sys/mounts" {
 		t.Fatalf("in flight: %v", f)
 	}
-	end()
+	set.End("a")
 	if f := set.InFlight(); len(f) != 0 {
 		t.Fatalf("in flight: %v", f)
 	}
@@ -117,7 +118,8 @@ func TestNothing(t *testing.T) {
 	var none *Set
 	none.Count("a", nil)
 	none.Observe("a", nil, time.Second)
-	none.Begin("a", Flight{})()
+	none.Begin("a", Flight{})
+	none.End("a")
 	if len(none.InFlight()) != 0 || none.Settings().Prometheus {
 		t.Fatal("a nil set measures")
 	}

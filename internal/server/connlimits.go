@@ -137,14 +137,16 @@ func (b *Bounds) crowded(method string, queued int) bool {
 	return queued >= b.queued && method != http.MethodGet && method != http.MethodHead && method != "LIST"
 }
 
-// work lets a request in; done must be called when it has been answered.
-func (b *Bounds) work() (done func(), ok bool) {
+// begin lets a request in, or not; end must be called when one that was let in has been answered.
+func (b *Bounds) begin() bool {
 	if b.working.Add(1) > b.requests {
 		b.working.Add(-1)
-		return nil, false
+		return false
 	}
-	return func() { b.working.Add(-1) }, true
+	return true
 }
+
+func (b *Bounds) end() { b.working.Add(-1) }
 
 // full says that a request which came now would be turned away.
 func (b *Bounds) full() bool { return b.working.Load() >= b.requests }

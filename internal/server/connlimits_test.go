@@ -136,8 +136,7 @@ func TestRedact(t *testing.T) {
 // TestShed: beyond the bound on requests, clients are told to come back, and health still answers.
 func TestShed(t *testing.T) {
 	s, at, root := serving(t, config.Listener{}, newBounds(100, 1, 1<<20), About{})
-	done, ok := s.bounds.work()
-	if !ok {
+	if !s.bounds.begin() {
 		t.Fatal("the first request is refused")
 	}
 	status, h, body := send(t, "GET", at+"/v1/auth/token/lookup-self", nil, "X-Vault-Token", root)
@@ -147,7 +146,7 @@ func TestShed(t *testing.T) {
 	if status, _, body := send(t, "GET", at+"/v1/sys/health", nil); status != http.StatusOK {
 		t.Errorf("health beyond the bound: %d %s", status, body)
 	}
-	done()
+	s.bounds.end()
 	if status, _, body := send(t, "GET", at+"/v1/auth/token/lookup-self", nil, "X-Vault-Token", root); status != http.StatusOK {
 		t.Errorf("after the bound: %d %s", status, body)
 	}
@@ -369,13 +368,10 @@ func TestOverloadIsShedAndOver(t *testing.T) {
 		return status, h
 	}
 	before := tokens()
-	var working []func()
 	for range most {
-		done, ok := s.bounds.work()
-		if !ok {
+		if !s.bounds.begin() {
 			t.Fatal("turned away below the bound")
 		}
-		working = append(working, done)
 	}
 	for range most {
 		status, h := create()
@@ -386,12 +382,12 @@ func TestOverloadIsShedAndOver(t *testing.T) {
 	if status, _, body := send(t, "GET", at+"/v1/sys/health", nil); status != http.StatusOK {
 		t.Errorf("health while the server is busy: %d %s", status, body)
 	}
-	working[0]()
+	s.bounds.end()
 	if status, _ := create(); status != http.StatusOK {
 		t.Errorf("with room for one: %d", status)
 	}
-	for _, done := range working[1:] {
-		done()
+	for range most - 1 {
+		s.bounds.end()
 	}
 	if after := tokens(); after == before || !strings.Contains(after, `"total":2`) {
 		t.Errorf("tokens before %s, after %s", before, after)

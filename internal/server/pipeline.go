@@ -34,11 +34,13 @@ type exchange struct {
 
 	token    *token.Token
 	usesLeft int
-	// identity are the policies that the token's entity adds.
-	identity []string
-	acl      *policy.ACL
-	decision policy.Decision
-	call     *backend.Call
+	rights
+	// call is &own.call, or nil on a path that leads nowhere.
+	call *backend.Call
+	own  struct {
+		call   backend.Call
+		caller backend.Caller
+	}
 
 	response *backend.Response
 	data     json.RawMessage
@@ -47,6 +49,14 @@ type exchange struct {
 	lease *lease.Issued
 	// newcomer says that this login is its entity's first.
 	newcomer bool
+}
+
+// rights are what the caller may do, once that has been asked.
+type rights struct {
+	// identity are the policies that the token's entity adds.
+	identity []string
+	acl      *policy.ACL
+	decision policy.Decision
 }
 
 // reply is what goes onto the wire.
@@ -119,7 +129,8 @@ func (x *exchange) find() {
 		x.match = match
 		x.path = m.Entry.Path + match.Path
 	}
-	x.call = &backend.Call{
+	x.call = &x.own.call
+	*x.call = backend.Call{
 		Operation: x.request.operation,
 		Path:      x.match.Path,
 		Folded:    x.path != x.request.path,
@@ -248,12 +259,12 @@ func (x *exchange) settle(ctx context.Context) error {
 
 // authorise asks the ACL, on the very bytes that the handler gets.
 func (x *exchange) authorise(ctx context.Context) error {
-	rights, err := x.house.Identity.Rights(ctx, x.token.EntityID, x.token.Policies)
+	has, err := x.house.Identity.Rights(ctx, x.token.EntityID, x.token.Policies)
 	if err != nil {
 		return err
 	}
-	x.identity = rights.Identity
-	if x.acl, err = x.house.Policies.For(ctx, rights.Policies, x.token.Root, rights.Subject); err != nil {
+	x.identity = has.Identity
+	if x.acl, err = x.house.Policies.For(ctx, has.Policies, x.token.Root, has.Subject); err != nil {
 		return err
 	}
 	if x.call != nil {
@@ -290,7 +301,7 @@ func (x *exchange) authorise(ctx context.Context) error {
 }
 
 func (x *exchange) caller() *backend.Caller {
-	return &backend.Caller{
+	x.own.caller = backend.Caller{
 		Token:       x.request.token,
 		ID:          x.token.ID,
 		Accessor:    x.token.Accessor,
@@ -304,6 +315,7 @@ func (x *exchange) caller() *backend.Caller {
 
 		IdentityPolicies: x.identity,
 	}
+	return &x.own.caller
 }
 
 // endpoint says what is wrong with a path that an authorised caller asked for in vain.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,7 +57,10 @@ const apiPrefix = "/v1/"
 func (s *Server) read(r *http.Request) (*request, error) {
 	req := &request{id: newRequestID(), headers: r.Header, tls: r.TLS, uri: r.RequestURI, token: presentedToken(r.Header)}
 	req.remote = remoteOf(r.Context(), r.RemoteAddr)
-	query := r.URL.Query()
+	var query url.Values
+	if r.URL.RawQuery != "" {
+		query = r.URL.Query()
+	}
 	if err := req.setOperation(r.Method, query); err != nil {
 		return nil, err
 	}
@@ -144,12 +148,13 @@ func (q *request) setPath(u *url.URL) error {
 			return backend.Invalidf("the path has a character that cannot be printed")
 		}
 	}
-	segments := strings.Split(path, "/")
-	for i, segment := range segments {
+	for rest, more := path, true; more; {
+		var segment string
+		segment, rest, more = strings.Cut(rest, "/")
 		switch {
 		case segment == "." || segment == "..":
 			return backend.Invalidf("relative paths not supported")
-		case segment == "" && i != len(segments)-1:
+		case segment == "" && more:
 			return backend.Invalidf("the path has an empty segment")
 		}
 	}
@@ -172,7 +177,7 @@ func (q *request) readHeaders(h http.Header) error {
 		}
 		q.policyOverride = override
 	}
-	if text := h.Get("X-Vault-Wrap-TTL"); text != "" {
+	if text := h.Get("X-Vault-Wrap-Ttl"); text != "" {
 		ttl, err := backend.ParseDuration(text)
 		if err != nil {
 			return backend.Invalidf("error parsing X-Vault-Wrap-TTL header: %s", err)
@@ -233,7 +238,10 @@ const mergePatch = "application/merge-patch+json"
 
 // readBody reads and decodes a body: JSON, or a form. Contract: http §1.3 to §1.5, §2.
 func (q *request) readBody(r *http.Request, limits limits) error {
-	media, _, mediaErr := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	media, mediaErr := "application/json", error(nil)
+	if written := r.Header.Get("Content-Type"); written != media {
+		media, _, mediaErr = mime.ParseMediaType(written)
+	}
 	if q.operation == backend.Patch {
 		switch {
 		case mediaErr != nil:
@@ -269,7 +277,7 @@ func readAll(r *http.Request, most int64) ([]byte, error) {
 		}
 		reader = http.MaxBytesReader(nil, r.Body, most)
 	}
-	body, err := io.ReadAll(reader)
+	body, err := readUntilEnd(reader, r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -280,6 +288,24 @@ func readAll(r *http.Request, most int64) ([]byte, error) {
 		return nil, backend.Invalidf("the request body could not be read").Because(err)
 	}
 	return body, nil
+}
+
+// readUntilEnd reads everything. announced is how much that is said to be, which may be a lie.
+func readUntilEnd(r io.Reader, announced int64) ([]byte, error) {
+	// One byte more, for the end to be seen without growing.
+	body := make([]byte, 0, min(max(announced+1, 512), 64<<10))
+	for {
+		n, err := r.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return body, err
+		case len(body) == cap(body):
+			body = slices.Grow(body, len(body))
+		}
+	}
 }
 
 func (q *request) readForm(body string) error {

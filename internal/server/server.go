@@ -135,18 +135,18 @@ func (s *Server) route(ctx context.Context, r *http.Request) reply {
 		return s.errorReply(err)
 	}
 	req.ofRaw = raw
-	done, ok := s.bounds.work()
-	if !ok {
+	if !s.bounds.begin() {
 		return s.errorReply(errBusy)
 	}
-	defer done()
+	defer s.bounds.end()
 	house := s.node.Enter()
 	if house == nil {
 		return s.errorReply(errSealed)
 	}
 	defer house.Leave()
 	began := s.node.Clock().Now()
-	defer s.node.Metrics().Begin(req.id, metrics.Flight{Start: began, Remote: req.remote, Path: "/" + req.path, Method: r.Method})()
+	s.node.Metrics().Begin(req.id, metrics.Flight{Start: began, Remote: req.remote, Path: "/" + req.path, Method: r.Method})
+	defer s.node.Metrics().End(req.id)
 	out := s.serve(ctx, house, req)
 	s.node.Metrics().Observe("core.handle_request", nil, s.node.Clock().Now().Sub(began))
 	return out

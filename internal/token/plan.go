@@ -114,30 +114,23 @@ func (t *Token) bound(role *Role, mount backend.Mount, plan *Plan) {
 			explicit, explicitBy = least, "role"
 		}
 	}
-	bounds := []struct {
-		by   string
-		most time.Duration
-	}{{explicitBy, explicit}}
-	if period == 0 {
-		by := "mount"
-		if mount.MaxTTL == mount.SystemMaxTTL {
-			by = "system"
-		}
-		bounds = append(bounds, struct {
-			by   string
-			most time.Duration
-		}{"role", durationOf(t.Life.MaxTTL)}, struct {
-			by   string
-			most time.Duration
-		}{by, mount.MaxTTL})
-	}
 	plan.RenewableUntil, plan.LimitedBy = time.Time{}, ""
-	for _, b := range bounds {
-		if b.most <= 0 {
-			continue
+	bounded := func(by string, most time.Duration) {
+		if most <= 0 {
+			return
 		}
-		if end := t.Created().Add(b.most); plan.RenewableUntil.IsZero() || end.Before(plan.RenewableUntil) {
-			plan.RenewableUntil, plan.LimitedBy = end, b.by
+		if end := t.Created().Add(most); plan.RenewableUntil.IsZero() || end.Before(plan.RenewableUntil) {
+			plan.RenewableUntil, plan.LimitedBy = end, by
 		}
+	}
+	bounded(explicitBy, explicit)
+	if period != 0 {
+		return
+	}
+	bounded("role", durationOf(t.Life.MaxTTL))
+	if mount.MaxTTL == mount.SystemMaxTTL {
+		bounded("system", mount.MaxTTL)
+	} else {
+		bounded("mount", mount.MaxTTL)
 	}
 }
