@@ -56,7 +56,7 @@ func newCache() *cache {
 	return c
 }
 
-func (c *cache) shard(id ID) *shard { return &c.shards[int(id[0])%cacheShards] }
+func (c *cache) shard(id ID) *shard { return &c.shards[int(id[len(id)-1])%cacheShards] }
 
 // get returns what is known of id and the shard's change count, to be handed to put.
 func (c *cache) get(id ID) (entry *cached, changes uint64) {

@@ -283,8 +283,10 @@ func (c *checker) record(id ID) error {
 			c.walked[f]++
 		}
 	}
-	wanted := append(t.entries(), idKey(accessorKey, c.s.texts.accessorID(t.Accessor)))
-	wanted = append(wanted, c.s.facetEntries(t)...)
+	wanted := append(t.entries(), c.s.facetEntries(t)...)
+	if k, ok := c.s.texts.accessorEntry(t); ok {
+		wanted = append(wanted, k)
+	}
 	for _, k := range wanted {
 		if _, err := c.r.Get(k); errors.Is(err, store.ErrNotFound) {
 			c.report(Problem{What: fmt.Sprintf("a record without its entry of kind %q", k[:1]), ID: id})

@@ -30,14 +30,28 @@ func damages() []damage {
 		{"none", func(*world, store.Tx, *Issued, *Issued) error { return nil }, ""},
 		{"a record deleted", func(_ *world, tx store.Tx, _, child *Issued) error {
 			return tx.Delete(idKey(recordKey, child.Token.ID))
+		}, "an index entry without a record"},
+		{"an older record deleted", func(w *world, tx store.Tx, _, child *Issued) error {
+			w.elder(tx, child)
+			return tx.Delete(idKey(recordKey, child.Token.ID))
 		}, "an accessor without a record"},
+		{"an older token", func(w *world, tx store.Tx, _, child *Issued) error {
+			w.elder(tx, child)
+			return nil
+		}, ""},
+		{"an accessor with an entry that it needs not", func(w *world, tx store.Tx, _, child *Issued) error {
+			entry := accessorEntry{ID: child.Token.ID, Accessor: child.Token.Accessor}
+			return record.Put(tx, idKey(accessorKey, w.texts.accessorID(child.Token.Accessor)), &entry)
+		}, ""},
 		{"a record that is no record", func(_ *world, tx store.Tx, _, child *Issued) error {
 			return tx.Put(idKey(recordKey, child.Token.ID), []byte("x"))
 		}, "a record that cannot be read"},
 		{"an accessor deleted", func(w *world, tx store.Tx, _, child *Issued) error {
+			w.elder(tx, child)
 			return tx.Delete(idKey(accessorKey, w.texts.accessorID(child.Token.Accessor)))
 		}, `a record without its entry of kind "a"`},
 		{"an accessor of another", func(w *world, tx store.Tx, parent, child *Issued) error {
+			w.elder(tx, child)
 			entry := accessorEntry{ID: parent.Token.ID, Accessor: child.Token.Accessor}
 			return record.Put(tx, idKey(accessorKey, w.texts.accessorID(child.Token.Accessor)), &entry)
 		}, "an accessor that its record does not have"},

@@ -57,7 +57,6 @@ type Issued struct {
 // the contract's texts, in the contract's order of checks (tokens §4.2).
 func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 	random := newRandomness()
-	accessor := randomBase62(plainChars)
 	var out *Issued
 	var until int64
 	run := func(r store.Reader) (err error) {
@@ -106,7 +105,6 @@ func (s *Store) Create(ctx context.Context, ask Ask) (*Issued, error) {
 		if err := s.takeAlias(tx, &ask, out.Token); err != nil {
 			return err
 		}
-		out.Token.Accessor = accessor
 		return s.insert(tx, out, ask.ID, random)
 	})
 	if err == nil {
@@ -212,6 +210,7 @@ func (s *Store) insert(tx store.Tx, out *Issued, custom string, random randomnes
 	if custom == "" {
 		out.Text = s.texts.service(random, tx.Position())
 		out.Token.ID = s.texts.id(out.Text)
+		out.Token.Accessor = s.texts.accessor(out.Token.ID)
 		return s.put(area, nil, out.Token)
 	}
 	if err := checkCustomID(custom); err != nil {
@@ -225,6 +224,7 @@ func (s *Store) insert(tx store.Tx, out *Issued, custom string, random randomnes
 	if old != nil {
 		return backend.Invalidf("cannot create a token with a duplicate ID")
 	}
+	out.Token.Accessor = s.texts.accessor(out.Token.ID)
 	return s.put(area, nil, out.Token)
 }
 

@@ -11,7 +11,7 @@ import (
 
 // A facet is one thing by which tokens can be found and counted. What it costs is paid by every
 // token that is made, so that a facet has an index of its own only where nothing else leads to
-// its tokens: see decision 0012. Its own index is in order of creation:
+// its tokens: see decision 0017. Its own index is in order of creation:
 //
 //	s <kind> <hash of value> <created> <id>
 //

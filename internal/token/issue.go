@@ -58,7 +58,6 @@ func (s *Store) IssueLogin(ctx context.Context, login *backend.Login, mount back
 // storeLogin stores the login's token and consumes what it cost, in one transaction.
 func (s *Store) storeLogin(ctx context.Context, out *Issued, login *backend.Login) error {
 	random := newRandomness()
-	accessor := randomBase62(plainChars)
 	if out.Token.Batch {
 		if err := s.roomForBatch(ctx, out.Token); err != nil {
 			return err
@@ -71,7 +70,6 @@ func (s *Store) storeLogin(ctx context.Context, out *Issued, login *backend.Logi
 		out.Text = text
 		return s.whole.Update(ctx, login.Consume)
 	}
-	out.Token.Accessor = accessor
 	var proof written
 	err := s.issuing(ctx, func(tx store.Tx) error {
 		proof = s.writing(tx)
@@ -136,7 +134,6 @@ const rootPath = "auth/token/root"
 // id that a development server was told to use, or "". also runs in the same transaction.
 func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store.Tx) error) (*Issued, error) {
 	t := &Token{
-		Accessor: randomBase62(plainChars),
 		Policies: []string{rootPolicy},
 		Root:     true,
 		Origin:   Origin{Path: rootPath, DisplayName: "root"},
@@ -152,6 +149,7 @@ func (s *Store) IssueRoot(ctx context.Context, custom string, also func(tx store
 		out.Text = custom
 	}
 	t.ID = s.texts.id(out.Text)
+	t.Accessor = s.texts.accessor(t.ID)
 	err := s.whole.Update(ctx, func(tx store.Tx) error {
 		if also != nil {
 			if err := also(tx); err != nil {
@@ -181,7 +179,6 @@ func (s *Store) IssueWrapping(ctx context.Context, ttl time.Duration, path strin
 	random := newRandomness()
 	ttl = max(ttl.Truncate(time.Second), time.Second)
 	t := &Token{
-		Accessor: randomBase62(plainChars),
 		Policies: []string{WrappingPolicy},
 		Uses:     1,
 		Origin:   Origin{Path: path},

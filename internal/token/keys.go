@@ -9,7 +9,7 @@ import (
 // entries, so that one diff of old against new keeps them true.
 //
 //	r <id>                     the record
-//	a <hash of accessor>       accessorEntry: the accessor's token
+//	a <hash of accessor>       accessorEntry: the token of an older accessor; see accessor.go
 //	c <parent id> <child id>   a child below its parent
 //	x <expiry> <id>            the order of expiry; Unix nanoseconds, big-endian; never is last
 //	l <path> 0 <id>            the tokens that a path issued ("auth/token/create")
@@ -34,12 +34,6 @@ const (
 
 	quarantineKey = 'z'
 )
-
-// accessorEntry is what an accessor leads to.
-type accessorEntry struct {
-	ID       ID     `cbor:"1,keyasint"`
-	Accessor string `cbor:"2,keyasint"`
-}
 
 func key(kind byte, parts ...[]byte) []byte {
 	size := 1

@@ -177,14 +177,17 @@ func (s *Store) put(tx store.Tx, old, new *Token) error {
 	}
 	switch {
 	case new == nil:
-		if err := tx.Delete(idKey(accessorKey, s.texts.accessorID(old.Accessor))); err != nil {
-			return err
+		if k, ok := s.texts.accessorEntry(old); ok {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
 		}
 		return tx.Delete(idKey(recordKey, old.ID))
 	case old == nil:
-		entry := accessorEntry{ID: new.ID, Accessor: new.Accessor}
-		if err := record.Put(tx, idKey(accessorKey, s.texts.accessorID(new.Accessor)), &entry); err != nil {
-			return err
+		if k, ok := s.texts.accessorEntry(new); ok {
+			if err := record.Put(tx, k, &accessorEntry{ID: new.ID, Accessor: new.Accessor}); err != nil {
+				return err
+			}
 		}
 	}
 	return record.Put(tx, idKey(recordKey, new.ID), new)
@@ -327,7 +330,12 @@ func (s *Store) Find(ctx context.Context, text string) (*Token, error) {
 	if !s.texts.plausible(text) {
 		return nil, nil
 	}
-	return s.find(ctx, s.texts.id(text))
+	id := s.texts.id(text)
+	t, err := s.find(ctx, id)
+	if former := s.texts.unplacedID(text); t == nil && err == nil && former != id {
+		return s.find(ctx, former)
+	}
+	return t, err
 }
 
 // FindID is Find by id.
@@ -371,54 +379,4 @@ func (s *Store) batchAlive(ctx context.Context, t *Token) (*Token, error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-// FindAccessor returns the living token of an accessor. known says that the accessor is on
-// record: its token may be dead already.
-func (s *Store) FindAccessor(ctx context.Context, accessor string) (t *Token, known bool, err error) {
-	var entry *accessorEntry
-	err = s.area.View(ctx, func(r store.Reader) (err error) {
-		entry, err = record.Get[accessorEntry](r, idKey(accessorKey, s.texts.accessorID(accessor)))
-		return err
-	})
-	if entry == nil || err != nil {
-		return nil, false, err
-	}
-	t, err = s.find(ctx, entry.ID)
-	return t, true, err
-}
-
-// Accessors calls fn with the accessors of at most limit tokens after the one whose cursor is
-// given ("" for the first), in no particular order, and returns the next cursor, "" at the end.
-// Tokens that are dead are left out, by an ancestor's end too; one that cannot be read stops
-// nothing. Contract: tokens §12.
-func (s *Store) Accessors(ctx context.Context, cursor string, limit int, fn func(accessor string)) (next string, err error) {
-	r := store.PrefixRange([]byte{accessorKey})
-	if cursor != "" {
-		r.From = store.After([]byte(cursor))
-	}
-	r.Limit, r.KeysOnly = limit, true
-	now := s.clock.Now()
-	err = s.area.View(ctx, func(view store.Reader) error {
-		next = ""
-		n := 0
-		return view.Scan(r, func(k, _ []byte) (bool, error) {
-			if n++; limit > 0 && n == limit {
-				next = string(k)
-			}
-			entry, err := record.Get[accessorEntry](view, k)
-			if entry != nil && err == nil {
-				var t *Token
-				if t, _, err = s.alive(view, entry.ID, now); t != nil {
-					fn(entry.Accessor)
-				}
-			}
-			if unreadable(err) {
-				s.log.Warn("an accessor is left out of a listing: its token cannot be read", "error", err)
-				err = nil
-			}
-			return true, err
-		})
-	})
-	return next, err
 }
