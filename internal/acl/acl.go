@@ -182,6 +182,9 @@ func (s *Store) Exists(ctx context.Context, name string) (bool, error) {
 	case policy.RootName, policy.WrappingName:
 		return true, nil
 	}
+	if s.cache.parsed(name) != nil {
+		return true, nil
+	}
 	found, err := s.policies(ctx, []string{name})
 	if err != nil {
 		return false, err

@@ -92,6 +92,9 @@ func Missing() *Error { return &Error{Kind: NotFound} }
 
 // KindOf is the kind of err, Internal when it has none.
 func KindOf(err error) Kind {
+	if err == nil {
+		return Internal
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Kind

@@ -53,8 +53,11 @@ func ParseDuration(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
 	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return seconds(n)
+	if last := text[len(text)-1]; last >= '0' && last <= '9' {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err == nil {
+			return seconds(n)
+		}
 	}
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseInt(days, 10, 64)

@@ -36,6 +36,9 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+// Bytes is a string that is stored as bytes: it need not be UTF-8.
+type Bytes = cbor.ByteString
+
 // Encode returns the stored form of v, a pointer to a struct whose fields carry
 // `cbor:"N,keyasint,omitempty"` tags. A field number is never used again for another meaning.
 func Encode(v any) ([]byte, error) {

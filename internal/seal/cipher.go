@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // The stored form of an encrypted value (docs/storage-format.md, "Encryption"):
@@ -59,7 +60,7 @@ func header(dst []byte, term uint32) []byte {
 func sealInto(dst, ad []byte, aead cipher.AEAD, term uint32, key, value []byte) (sealed, adUsed []byte) {
 	ad = append(header(ad[:0], term), key...)
 	dst = header(dst[:0], term)
-	dst = append(dst, make([]byte, nonceSize)...)
+	dst = slices.Grow(dst, nonceSize+len(value)+tagSize)[:headerSize+nonceSize]
 	nonce := dst[headerSize:]
 	rand.Read(nonce)
 	return aead.Seal(dst, nonce, value, ad), ad

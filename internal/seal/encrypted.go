@@ -156,6 +156,9 @@ func (r reader) value(dst, key, sealed []byte) ([]byte, error) {
 
 func (r reader) Position() uint64 { return r.raw.Position() }
 
+// usualValue holds most sealed values, in bytes.
+const usualValue = 448
+
 // tx encrypts what goes into one transaction. Like every store.Tx it serves one goroutine.
 type tx struct {
 	reader
@@ -173,6 +176,9 @@ func (t *tx) Put(key, value []byte) error {
 			return err
 		}
 		return t.raw.Put(key, nil)
+	}
+	if cap(t.buffer) < len(value)+overhead {
+		t.buffer = make([]byte, 0, max(len(value)+overhead, usualValue))
 	}
 	sealed, err := t.ring.seal(t.buffer[:0], key, value)
 	if err != nil {

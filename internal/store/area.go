@@ -43,16 +43,16 @@ func (a *Area) Reading(r Reader) Reader { return &areaReader{r: r, prefix: a.pre
 
 // Subscribe tells fn of changes inside the area, in the area's own keys.
 func (a *Area) Subscribe(fn func(Commit)) (cancel func()) {
+	// Commits are told one after the other, and their keys are good for that long.
+	var keys [][]byte
 	return a.whole.Subscribe(func(c Commit) {
-		mine := Commit{Position: c.Position}
+		mine := Commit{Position: c.Position, Keys: keys[:0]}
 		for _, k := range c.Keys {
 			if rest, ok := bytes.CutPrefix(k, a.prefix); ok {
-				if mine.Keys == nil {
-					mine.Keys = make([][]byte, 0, len(c.Keys))
-				}
 				mine.Keys = append(mine.Keys, rest)
 			}
 		}
+		keys = mine.Keys[:0]
 		for _, r := range c.Ranges {
 			if inner, ok := a.clip(r); ok {
 				mine.Ranges = append(mine.Ranges, inner)

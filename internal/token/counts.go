@@ -43,9 +43,9 @@ type moved struct {
 
 // move is one count's.
 type move struct {
-	Kind  facetKind `cbor:"1,keyasint"`
-	Value []byte    `cbor:"2,keyasint"`
-	By    int64     `cbor:"3,keyasint"`
+	Kind  facetKind    `cbor:"1,keyasint"`
+	Value record.Bytes `cbor:"2,keyasint"`
+	By    int64        `cbor:"3,keyasint"`
 }
 
 func (m move) facet() facet { return facet{m.Kind, string(m.Value)} }
@@ -55,7 +55,7 @@ func (f facet) moved(moves []move, by int64) []move {
 	if !f.counted() {
 		return moves
 	}
-	return append(moves, move{f.kind, []byte(f.value), by})
+	return append(moves, move{f.kind, record.Bytes(f.value), by})
 }
 
 // moveCounts moves counts. It runs under the commit lock.

@@ -432,28 +432,30 @@ func (a *Ask) durations() (ttl, explicit, period time.Duration, err error) {
 	if ttlText == "" {
 		ttlName, ttlText = "lease", a.Lease
 	}
-	for _, d := range []struct {
-		name, text string
-		into       *time.Duration
-	}{
-		{"explicit_max_ttl", a.ExplicitMaxTTL, &explicit},
-		{"period", a.Period, &period},
-		{ttlName, ttlText, &ttl},
-	} {
-		v, err := backend.ParseDuration(d.text)
-		if err != nil {
-			return 0, 0, 0, backend.Invalidf("'%s' value could not be parsed", d.name).Because(err)
-		}
-		if v < 0 {
-			return 0, 0, 0, backend.Invalidf("%s must be positive", d.name)
-		}
-		if v > 0 {
-			// As with a ttl: less than a second is a second. Rounded down it would be no bound.
-			v = max(v, time.Second)
-		}
-		*d.into = v
+	if explicit, err = positive("explicit_max_ttl", a.ExplicitMaxTTL); err != nil {
+		return 0, 0, 0, err
 	}
-	return ttl, explicit, period, nil
+	if period, err = positive("period", a.Period); err != nil {
+		return 0, 0, 0, err
+	}
+	ttl, err = positive(ttlName, ttlText)
+	return ttl, explicit, period, err
+}
+
+// positive reads a duration that must not be negative.
+func positive(name, text string) (time.Duration, error) {
+	v, err := backend.ParseDuration(text)
+	if err != nil {
+		return 0, backend.Invalidf("'%s' value could not be parsed", name).Because(err)
+	}
+	if v < 0 {
+		return 0, backend.Invalidf("%s must be positive", name)
+	}
+	if v > 0 {
+		// As with a ttl: less than a second is a second. Rounded down it would be no bound.
+		v = max(v, time.Second)
+	}
+	return v, nil
 }
 
 // merge takes the lesser of the request's bound and the role's, and says so.

@@ -157,14 +157,21 @@ const (
 
 // facetPrefix is what a facet's index or count begins with; there is room behind for the rest.
 func (s *Store) facetPrefix(kind byte, f facet) []byte {
+	return s.appendFacet(make([]byte, 0, facetPrefixLen+placeLen), kind, f)
+}
+
+func (s *Store) appendFacet(k []byte, kind byte, f facet) []byte {
 	h := s.facetHash(f)
-	k := make([]byte, 0, facetPrefixLen+placeLen)
 	return append(append(k, kind, byte(f.kind)), h[:]...)
 }
 
 // facetEntry is a token's place in a facet's index.
 func (s *Store) facetEntry(f facet, t *Token) []byte {
-	k := binary.BigEndian.AppendUint64(s.facetPrefix(createdOrder, f), uint64(t.Life.Created))
+	return s.appendFacetEntry(make([]byte, 0, facetPrefixLen+placeLen), f, t)
+}
+
+func (s *Store) appendFacetEntry(k []byte, f facet, t *Token) []byte {
+	k = binary.BigEndian.AppendUint64(s.appendFacet(k, createdOrder, f), uint64(t.Life.Created))
 	return append(k, t.ID[:]...)
 }
 
@@ -184,12 +191,13 @@ func (s *Store) facetEntries(t *Token) (keys [][]byte) {
 func (s *Store) index(tx store.Tx, old, new *Token) error {
 	before, after := livingFacets(old), livingFacets(new)
 	moves := make([]move, 0, max(len(before), len(after)))
+	k := make([]byte, 0, facetPrefixLen+placeLen) // of one entry after the other: none is kept
 	for _, f := range before {
 		if slices.Contains(after, f) {
 			continue
 		}
 		if old.indexes(f) {
-			if err := tx.Delete(s.facetEntry(f, old)); err != nil {
+			if err := tx.Delete(s.appendFacetEntry(k, f, old)); err != nil {
 				return err
 			}
 		}
@@ -200,7 +208,7 @@ func (s *Store) index(tx store.Tx, old, new *Token) error {
 			continue
 		}
 		if new.indexes(f) {
-			if err := tx.Put(s.facetEntry(f, new), nil); err != nil {
+			if err := tx.Put(s.appendFacetEntry(k, f, new), nil); err != nil {
 				return err
 			}
 		}

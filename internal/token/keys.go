@@ -51,7 +51,8 @@ func key(kind byte, parts ...[]byte) []byte {
 func idKey(kind byte, id ID) []byte { return key(kind, id[:]) }
 
 func expiryPrefix(nanos int64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{expiryKey}, uint64(nanos))
+	k := make([]byte, 0, 1+8+len(ID{}))
+	return binary.BigEndian.AppendUint64(append(k, expiryKey), uint64(nanos))
 }
 
 func pathPrefix(path string) []byte { return key(pathKey, []byte(path)) }
@@ -74,16 +75,28 @@ func (t *Token) entries() [][]byte {
 		return [][]byte{idKey(queueKey, t.ID)}
 	}
 	keys := make([][]byte, 0, 4)
+	// One piece of memory for all of them.
+	room := make([]byte, 0, (1+2*len(t.ID))+(1+8+len(t.ID))+(1+len(t.Origin.Path)+1+len(t.ID)))
+	add := func(kind byte, parts ...[]byte) {
+		from := len(room)
+		room = append(room, kind)
+		for _, p := range parts {
+			room = append(room, p...)
+		}
+		keys = append(keys, room[from:len(room):len(room)])
+	}
 	if !t.Orphan() {
-		keys = append(keys, key(childKey, t.Parent[:], t.ID[:]))
+		add(childKey, t.Parent[:], t.ID[:])
 	}
 	at := t.sweepTime()
 	if at == 0 {
 		at = never
 	}
-	keys = append(keys, append(expiryPrefix(at), t.ID[:]...))
+	var time [8]byte
+	binary.BigEndian.PutUint64(time[:], uint64(at))
+	add(expiryKey, time[:], t.ID[:])
 	if t.Life.Leased {
-		keys = append(keys, pathEntry(t.Origin.Path, t.ID))
+		add(pathKey, []byte(t.Origin.Path), []byte{0}, t.ID[:])
 	}
 	return keys
 }

@@ -201,7 +201,9 @@ func useEntry(t *Token, u *lastUse) []byte {
 	if u != nil {
 		at = u.At
 	}
-	return append(binary.BigEndian.AppendUint64([]byte{useOrder}, uint64(at)), t.ID[:]...)
+	k := make([]byte, 0, 1+8+len(ID{}))
+	k = binary.BigEndian.AppendUint64(append(k, useOrder), uint64(at))
+	return append(k, t.ID[:]...)
 }
 
 // indexUse keeps the order of last use when a token comes or goes.

@@ -81,7 +81,7 @@ func grant(asked []string, given, noDefault, sudo bool, parent *Token, role *Rol
 			addDefault = addDefault && slices.Contains(parent.Policies, defaultPolicy)
 		}
 		if addDefault {
-			final = append(slices.Clone(final), defaultPolicy)
+			final = append(slices.Clip(final), defaultPolicy)
 		}
 	}
 	if noDefault || (role != nil && role.NoDefaultPolicy) {

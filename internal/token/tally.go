@@ -20,7 +20,7 @@ type tally struct {
 	known   bool
 	waiting []waitingMoves
 	// staged is what transactions wrote that may yet commit, by key. Keys are never used twice.
-	staged map[string][]move
+	staged map[string]waitingMoves
 	// fold is the last fold that a transaction made, which may yet commit.
 	fold stagedFold
 	// folded is the commit that folded last, told the newest that was told.
@@ -89,9 +89,10 @@ func (t *tally) stage(key []byte, moves []move) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.staged == nil {
-		t.staged = map[string][]move{}
+		t.staged = map[string]waitingMoves{}
 	}
-	t.staged[string(key)] = moves
+	w := waitingMoves{key: string(key), moves: moves}
+	t.staged[w.key] = w
 }
 
 func (t *tally) folding(position uint64, folded []waitingMoves, whole bool) {
@@ -115,8 +116,9 @@ func (t *tally) committed(keys [][]byte, position uint64) {
 		if len(k) == 0 || k[0] != movedKey {
 			continue
 		}
-		if moves, ok := t.staged[string(k)]; ok {
-			t.waiting = append(t.waiting, waitingMoves{key: string(k), moves: moves, position: position})
+		if w, ok := t.staged[string(k)]; ok {
+			w.position = position
+			t.waiting = append(t.waiting, w)
 		}
 	}
 	// What was staged by transactions that failed is of no use to anyone.

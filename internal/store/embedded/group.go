@@ -152,7 +152,10 @@ func (s *Store) stage(u *update, ours bool) (*pebble.Batch, uint64) {
 	if u.err != nil || u.panicked != nil || u.exited || t.batch.Empty() {
 		return nil, 0
 	}
-	if err := t.batch.Set(positionKey(), binary.BigEndian.AppendUint64(nil, position), nil); err != nil {
+	set := t.batch.SetDeferred(len(positionText), 8)
+	copy(set.Key, positionText)
+	binary.BigEndian.PutUint64(set.Value, position)
+	if err := set.Finish(); err != nil {
 		u.err = fmt.Errorf("store: commit: %w", err)
 		return nil, 0
 	}

@@ -15,8 +15,10 @@ const (
 	afterCaller = 0x02
 )
 
-// positionKey holds the number of the newest commit.
-func positionKey() []byte { return append([]byte{ownSpace}, "position"...) }
+// positionText is the key that holds the number of the newest commit; in ownSpace.
+const positionText = "\x00position"
+
+func positionKey() []byte { return []byte(positionText) }
 
 // storedKey appends to buf the stored form of a caller's key.
 func storedKey(buf, key []byte) []byte { return append(append(buf, callerSpace), key...) }

@@ -109,6 +109,7 @@ type Store struct {
 	subs struct {
 		sync.Mutex
 		list []*subscriber // in order of subscription
+		keys [][]byte      // of the commit that is told, which are nobody's afterwards
 	}
 }
 
@@ -152,10 +153,18 @@ func (s *Store) Subscribe(fn func(store.Commit)) (cancel func()) {
 	}
 }
 
+// keepKeys is how many keys' places are kept for the next commit.
+const keepKeys = 4096
+
 // describe lists in change what batch changes, and forgets the rows of it. Its slices point into
-// batch.
+// batch, and are good until the next commit. REQUIRES: subs is held.
 func (s *Store) describe(batch *pebble.Batch, change *store.Commit) error {
-	change.Keys = make([][]byte, 0, batch.Count())
+	change.Keys = s.subs.keys[:0]
+	defer func() {
+		if cap(change.Keys) <= keepKeys {
+			s.subs.keys = change.Keys[:0]
+		}
+	}()
 	for r := batch.Reader(); ; {
 		kind, key, value, ok, err := r.Next()
 		if err != nil {

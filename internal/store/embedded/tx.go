@@ -156,6 +156,7 @@ type tx struct {
 	// written are hashes of the keys that were written; indexed says that the batch has an
 	// index, and from is the batch.
 	written []uint64
+	few     [16]uint64 // spares most transactions an allocation of written
 	indexed bool
 	// all says that any key may have been.
 	all bool
@@ -216,6 +217,9 @@ func (t *tx) index() error {
 
 // wrote notes that a stored key is written.
 func (t *tx) wrote(stored []byte) []byte {
+	if t.written == nil {
+		t.written = t.few[:0]
+	}
 	if len(t.written) <= fewWritten {
 		t.written = append(t.written, maphash.Bytes(t.rows.seed, stored))
 	}
