@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -56,6 +57,8 @@ type measured struct {
 type variant struct {
 	Name       string   `json:"name"`
 	Operations []result `json:"operations"`
+	// Floors are what lies under durable operations; measured in the clear alone.
+	Floors []result `json:"floors,omitempty"`
 }
 
 // result is one measured row.
@@ -69,8 +72,10 @@ type result struct {
 	Failures  int64   `json:"failures"`
 	// CPUTimesBare and OpsTimesPeer are ratios; 0 where there is nothing to compare with.
 	CPUTimesBare float64 `json:"cpu_times_bare,omitempty"`
-	OpsTimesPeer float64 `json:"ops_times_peer,omitempty"`
-	Verdict      string  `json:"verdict,omitempty"`
+	// CPUTimesFloor is cpu against a net/http server that puts as many keys into the same store.
+	CPUTimesFloor float64 `json:"cpu_times_floor,omitempty"`
+	OpsTimesPeer  float64 `json:"ops_times_peer,omitempty"`
+	Verdict       string  `json:"verdict,omitempty"`
 }
 
 func main() {
@@ -78,6 +83,7 @@ func main() {
 	bare := flag.String("bare", "", "serve as the bare server on this address")
 	bareSize := flag.Int("bare-size", 600, "the size of the bare server's answer")
 	bareCert := flag.String("bare-cert", "", "the bare server's certificate; empty for no TLS")
+	bareData := flag.String("bare-data", "", "put keys into a store in this directory, too")
 	bareKey := flag.String("bare-key", "", "and its key")
 	out := flag.String("json", "", "write the results to this file as JSON")
 	flag.StringVar(&b.binary, "binary", "bin/jeton", "the server")
@@ -92,7 +98,7 @@ func main() {
 	flag.BoolVar(&b.overload, "overload", false, "drive the server beyond its capacity instead")
 	flag.Parse()
 	if *bare != "" {
-		fail(serveBare(*bare, *bareSize, *bareCert, *bareKey))
+		fail(serveBare(*bare, *bareSize, *bareCert, *bareKey, *bareData))
 	}
 	fail(b.setSizes(*sizes))
 	var err error
@@ -115,18 +121,29 @@ func fail(err error) {
 	}
 }
 
-// serveBare answers JSON of a size and does nothing else.
-func serveBare(address string, size int, certFile, keyFile string) error {
-	body := []byte(`{"data":"` + strings.Repeat("x", size) + "\"}\n")
-	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write(body)
-	})
+// serveBare answers JSON of a size and does nothing else; with a data directory it is a floor.
+func serveBare(address string, size int, certFile, keyFile, data string) error {
+	if data != "" {
+		f, err := newFloor(data)
+		if err != nil {
+			return err
+		}
+		return http.ListenAndServe(address, f)
+	}
+	body := bareAnswer(size)
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeBare(w, body) })
 	if certFile != "" {
 		return http.ListenAndServeTLS(address, certFile, keyFile, answer)
 	}
 	return http.ListenAndServe(address, answer)
+}
+
+func bareAnswer(size int) []byte { return []byte(`{"data":"` + strings.Repeat("x", size) + "\"}\n") }
+
+func writeBare(w http.ResponseWriter, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(body)
 }
 
 // setSizes reads a list of numbers.
@@ -276,6 +293,17 @@ func (b *bench) runOperations(name string, secure *certificate, without *variant
 		return out, err
 	}
 	out.Operations = append(out.Operations, base)
+	floors := map[int]result{}
+	if secure == nil && without == nil {
+		if floors, err = b.measureFloors(); err != nil {
+			return out, err
+		}
+		for _, keys := range slices.Sorted(maps.Keys(floors)) {
+			r := floors[keys]
+			r.CPUTimesBare = r.CPU / base.CPU
+			out.Floors = append(out.Floors, r)
+		}
+	}
 	for _, op := range operations() {
 		if !strings.Contains(op.name, b.only) {
 			continue
@@ -299,6 +327,9 @@ func (b *bench) runOperations(name string, secure *certificate, without *variant
 		bare := []float64{base.CPU, before.CPU, after.CPU}
 		slices.Sort(bare)
 		judge(op, bare[1], &r)
+		if under := floors[op.keys]; under.CPU > 0 {
+			r.CPUTimesFloor = r.CPU / under.CPU
+		}
 		switch {
 		case without != nil:
 			was := without.Operations[len(out.Operations)].CPUTimesBare
@@ -394,10 +425,10 @@ func (b *bench) measure(op operation, p *process) (result, error) {
 // report prints the tables for people.
 func report(m measured) {
 	for _, v := range m.Variants {
-		fmt.Printf("\n%s\n%-22s %10s %9s %9s %9s %9s %7s %7s %5s  %s\n", v.Name, "operation", "ops/s", "p50 µs", "p99 µs", "p99.9 µs", "cpu µs", "x bare", "x peer", "fail", "target")
-		for _, r := range v.Operations {
-			fmt.Printf("%-22s %10.0f %9.0f %9.0f %9.0f %9.1f %7.2f %7.1f %5d  %s\n",
-				r.Name, r.OpsPerSec, r.P50, r.P99, r.P999, r.CPU, r.CPUTimesBare, r.OpsTimesPeer, r.Failures, r.Verdict)
+		fmt.Printf("\n%s\n%-22s %10s %9s %9s %9s %9s %7s %7s %7s %5s  %s\n", v.Name, "operation", "ops/s", "p50 µs", "p99 µs", "p99.9 µs", "cpu µs", "x bare", "x floor", "x peer", "fail", "target")
+		for _, r := range slices.Concat(v.Floors, v.Operations) {
+			fmt.Printf("%-22s %10.0f %9.0f %9.0f %9.0f %9.1f %7.2f %7.2f %7.1f %5d  %s\n",
+				r.Name, r.OpsPerSec, r.P50, r.P99, r.P999, r.CPU, r.CPUTimesBare, r.CPUTimesFloor, r.OpsTimesPeer, r.Failures, r.Verdict)
 		}
 	}
 	if d := m.Disk; d.Syncs > 0 {

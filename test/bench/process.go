@@ -114,8 +114,8 @@ func freeAddress() (string, error) {
 }
 
 // startBare runs this program as the server that answers and does nothing else. secure is nil for
-// no TLS.
-func startBare(size int, secure *certificate) (*process, error) {
+// no TLS; more are further flags.
+func startBare(size int, secure *certificate, more ...string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func startBare(size int, secure *certificate) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-bare", address, "-bare-size", strconv.Itoa(size)}
+	args := append([]string{"-bare", address, "-bare-size", strconv.Itoa(size)}, more...)
 	if secure != nil {
 		args = append(args, "-bare-cert", secure.certFile, "-bare-key", secure.keyFile)
 	}
