@@ -146,8 +146,9 @@ type Auth struct {
 	EntityID         string            `json:"entity_id"`
 	TokenType        string            `json:"token_type"`
 	Orphan           bool              `json:"orphan"`
-	MFARequirement   *struct{}         `json:"mfa_requirement"`
-	NumUses          int               `json:"num_uses"`
+	// MFARequirement is always null: there is none.
+	MFARequirement *struct{} `json:"mfa_requirement"`
+	NumUses        int       `json:"num_uses"`
 	// RenewalPlan goes beyond the contract: old clients pass over its members.
 	*RenewalPlan
 	// DisplayName and TokenID are for the audit entry and the pipeline.

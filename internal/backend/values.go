@@ -20,8 +20,11 @@ func (s Seconds) Duration() time.Duration { return time.Duration(s) }
 
 // MarshalJSON writes whole seconds, rounded down.
 func (s Seconds) MarshalJSON() ([]byte, error) {
-	return strconv.AppendInt(nil, int64(time.Duration(s)/time.Second), 10), nil
+	return strconv.AppendInt(nil, s.Whole(), 10), nil
 }
+
+// Whole is s in whole seconds, rounded down.
+func (s Seconds) Whole() int64 { return int64(time.Duration(s) / time.Second) }
 
 // SignedSeconds is a duration that may be negative.
 type SignedSeconds time.Duration

@@ -24,6 +24,9 @@ type envelope struct {
 	inject bool
 }
 
+// usualData holds what most answers say, in bytes.
+const usualData = 1024
+
 // encodeData is the answer's data as JSON, made once: the audit entry, the envelope and a
 // wrapped answer share it.
 func encodeData(data any) (json.RawMessage, error) {
@@ -32,6 +35,8 @@ func encodeData(data any) (json.RawMessage, error) {
 		return nil, nil
 	case json.RawMessage:
 		return data, nil
+	case backend.Written:
+		return data.AppendJSON(make([]byte, 0, usualData))
 	}
 	encoded, err := json.Marshal(data)
 	if err != nil {
@@ -85,7 +90,9 @@ func (e *envelope) encode() ([]byte, error) {
 		return nil, err
 	}
 	out = append(out, `,"auth":`...)
-	if out, err = appendJSON(out, e.response.Auth, e.response.Auth == nil, "null"); err != nil {
+	if e.response.Auth == nil {
+		out = append(out, "null"...)
+	} else if out, err = e.response.Auth.AppendJSON(out); err != nil {
 		return nil, err
 	}
 	if e.mount != "" {

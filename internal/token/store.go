@@ -332,10 +332,13 @@ func (s *Store) Find(ctx context.Context, text string) (*Token, error) {
 	}
 	id := s.texts.id(text)
 	t, err := s.find(ctx, id)
-	if former := s.texts.unplacedID(text); t == nil && err == nil && former != id {
+	if t != nil || err != nil {
+		return t, err
+	}
+	if former := s.texts.unplacedID(text); former != id {
 		return s.find(ctx, former)
 	}
-	return t, err
+	return nil, nil
 }
 
 // FindID is Find by id.

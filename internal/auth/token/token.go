@@ -212,6 +212,52 @@ type lookupData struct {
 	*backend.RenewalPlan
 }
 
+// AppendJSON writes the answer as encoding/json does.
+func (d *lookupData) AppendJSON(dst []byte) ([]byte, error) {
+	m := backend.NewMembers(dst)
+	m.Text("accessor", d.Accessor)
+	if len(d.BoundCIDRs) > 0 {
+		m.List("bound_cidrs", d.BoundCIDRs)
+	}
+	m.Number("creation_time", d.CreationTime)
+	m.Number("creation_ttl", d.CreationTTL)
+	m.Text("display_name", d.DisplayName)
+	m.Text("entity_id", d.EntityID)
+	m.TextOrNull("expire_time", d.ExpireTime)
+	m.Number("explicit_max_ttl", d.ExplicitMaxTTL)
+	m.Text("id", d.ID)
+	if d.IssueTime != "" {
+		m.Text("issue_time", d.IssueTime)
+	}
+	if d.LastRenewal != "" {
+		m.Text("last_renewal", d.LastRenewal)
+	}
+	if d.LastRenewalTime != 0 {
+		m.Number("last_renewal_time", d.LastRenewalTime)
+	}
+	m.Pairs("meta", d.Meta)
+	m.Number("num_uses", int64(d.NumUses))
+	m.Bool("orphan", d.Orphan)
+	m.Text("path", d.Path)
+	if d.Period != 0 {
+		m.Number("period", d.Period)
+	}
+	m.List("policies", d.Policies)
+	if d.Renewable != nil {
+		m.Bool("renewable", *d.Renewable)
+	}
+	if d.Role != "" {
+		m.Text("role", d.Role)
+	}
+	m.Number("ttl", d.TTL.Whole())
+	m.Text("type", d.Type)
+	if len(d.IdentityPolicies) > 0 {
+		m.List("identity_policies", d.IdentityPolicies)
+	}
+	m.Plan(d.RenewalPlan)
+	return m.End()
+}
+
 // describe writes a token down for a client. text is the token as presented, "" when it was
 // looked up by accessor.
 func (m *Method) describe(t *tokens.Token, text string) *lookupData {

@@ -23,12 +23,13 @@ const maxMerged = 32 << 20
 type stamp int64
 
 // MarshalJSON writes the text in quotes.
-func (s stamp) MarshalJSON() ([]byte, error) {
-	text := append(make([]byte, 0, len(time.RFC3339Nano)+2), '"')
-	if s != 0 {
-		text = time.Unix(0, int64(s)).UTC().AppendFormat(text, time.RFC3339Nano)
+func (s stamp) MarshalJSON() ([]byte, error) { return []byte(`"` + s.text() + `"`), nil }
+
+func (s stamp) text() string {
+	if s == 0 {
+		return ""
 	}
-	return append(text, '"'), nil
+	return time.Unix(0, int64(s)).UTC().Format(time.RFC3339Nano)
 }
 
 // versionReply describes one version.
@@ -44,6 +45,25 @@ type versionReply struct {
 type secretReply struct {
 	Data     json.RawMessage `json:"data"`
 	Metadata *versionReply   `json:"metadata"`
+}
+
+// AppendJSON writes the description as encoding/json does.
+func (r *versionReply) AppendJSON(dst []byte) ([]byte, error) {
+	m := backend.NewMembers(dst)
+	m.Text("created_time", r.CreatedTime.text())
+	m.Pairs("custom_metadata", r.CustomMetadata)
+	m.Text("deletion_time", r.DeletionTime.text())
+	m.Bool("destroyed", r.Destroyed)
+	m.Number("version", int64(r.Version))
+	return m.End()
+}
+
+// AppendJSON writes the version as encoding/json does.
+func (r *secretReply) AppendJSON(dst []byte) ([]byte, error) {
+	m := backend.NewMembers(dst)
+	m.Raw("data", r.Data)
+	m.Object("metadata", r.Metadata)
+	return m.End()
 }
 
 // subkeysReply is a version's structure.
