@@ -112,6 +112,32 @@ func (s *Set) Count(name string, labels Labels) {
 	find(s.counters, name, labels).count++
 }
 
+// Counter is one counter, for who counts often: the series is found once.
+type Counter struct {
+	set    *Set
+	series *series
+}
+
+// Counter is the counter of Count with these labels; nil of a nil Set.
+func (s *Set) Counter(name string, labels Labels) *Counter {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &Counter{s, find(s.counters, name, labels)}
+}
+
+// Add adds one; a nil Counter counts nothing.
+func (c *Counter) Add() {
+	if c == nil {
+		return
+	}
+	c.set.mu.Lock()
+	defer c.set.mu.Unlock()
+	c.series.count++
+}
+
 // Observe adds one to a sample and says how long it took.
 func (s *Set) Observe(name string, labels Labels, took time.Duration) {
 	if s == nil {

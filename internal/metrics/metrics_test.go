@@ -15,7 +15,7 @@ func measured(t *testing.T, s Settings) *Set {
 	t.Helper()
 	set := New(s, clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)))
 	set.Count("token.creation", Labels{"token_type": "service"})
-	set.Count("token.creation", Labels{"token_type": "service"})
+	set.Counter("token.creation", Labels{"token_type": "service"}).Add()
 	set.Count("token.creation", Labels{"token_type": `odd "\` + "\n"})
 	set.Observe("core.handle_request", nil, 2*time.Millisecond)
 	set.Observe("core.handle_request", nil, 4*time.Millisecond)
@@ -117,6 +117,7 @@ func TestInFlight(t *testing.T) {
 func TestNothing(t *testing.T) {
 	var none *Set
 	none.Count("a", nil)
+	none.Counter("a", nil).Add()
 	none.Observe("a", nil, time.Second)
 	none.Begin("a", Flight{})
 	none.End("a")

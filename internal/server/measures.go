@@ -71,8 +71,17 @@ func (s *Server) countIssued(x *exchange) {
 	if x.response == nil || x.response.Auth == nil || !x.issues() {
 		return
 	}
-	s.node.Metrics().Count("token.creation", metrics.Labels{"auth_method": x.mounted.Entry.Type, "token_type": x.response.Auth.TokenType})
+	kind := issuedKind{x.mounted.Entry.Type, x.response.Auth.TokenType}
+	counter, ok := s.issued.Load(kind)
+	if !ok {
+		counter = s.node.Metrics().Counter("token.creation", metrics.Labels{"auth_method": kind.method, "token_type": kind.token})
+		s.issued.Store(kind, counter)
+	}
+	counter.(*metrics.Counter).Add()
 }
+
+// issuedKind is what tells counters of issued tokens apart.
+type issuedKind struct{ method, token string }
 
 // timed measures how long something takes until the function that it returns is called.
 func (s *Server) timed(name string) (done func()) {

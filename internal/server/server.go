@@ -34,6 +34,8 @@ type Server struct {
 	maxDuration time.Duration
 	bounds      *Bounds
 	always      always
+	// issued are the counters of tokens, *metrics.Counter by issuedKind.
+	issued sync.Map
 	// ending is closed when the listener takes no more connections: answers without an end of
 	// their own end then.
 	ending chan struct{}
