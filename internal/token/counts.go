@@ -72,10 +72,18 @@ func (s *Store) moveCounts(tx store.Tx, moves []move) error {
 	k = binary.BigEndian.AppendUint64(append(k, movedKey), tx.Position())
 	// The position is not enough: a transaction may change many tokens.
 	k = binary.BigEndian.AppendUint64(k, s.tally.serial.Add(1))
-	if err := record.Put(tx, k, &moved{moves}); err != nil {
+	// A service's tokens move the same counts, one after the other.
+	encoded := s.tally.encoded(moves)
+	if encoded == nil {
+		var err error
+		if encoded, err = record.Encode(&moved{moves}); err != nil {
+			return err
+		}
+	}
+	if err := tx.Put(k, encoded); err != nil {
 		return err
 	}
-	s.tally.stage(k, moves)
+	s.tally.stage(k, moves, encoded)
 	return nil
 }
 

@@ -21,6 +21,11 @@ type tally struct {
 	waiting []waitingMoves
 	// staged is what transactions wrote that may yet commit, by key. Keys are never used twice.
 	staged map[string]waitingMoves
+	// last is what was staged last, and its record.
+	last struct {
+		moves   []move
+		encoded []byte
+	}
 	// fold is the last fold that a transaction made, which may yet commit.
 	fold stagedFold
 	// folded is the commit that folded last, told the newest that was told.
@@ -85,9 +90,21 @@ func (t *tally) tell(position uint64) {
 	t.told = position
 }
 
-func (t *tally) stage(key []byte, moves []move) {
+// encoded is the record of moves, if the same were stored last; nil otherwise.
+func (t *tally) encoded(moves []move) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !slices.Equal(t.last.moves, moves) {
+		return nil
+	}
+	return t.last.encoded
+}
+
+// stage notes what a transaction writes.
+func (t *tally) stage(key []byte, moves []move, encoded []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last.moves, t.last.encoded = moves, encoded
 	if t.staged == nil {
 		t.staged = map[string]waitingMoves{}
 	}

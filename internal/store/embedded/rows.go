@@ -9,9 +9,9 @@ import (
 // rows remembers values as they are stored, encrypted ones included, by key, and keys that have
 // none: to ask Pebble costs ten times as much, and a request asks for the same few again.
 //
-// A row holds in every state from the one it was read in (since) to the newest. For that, a
-// commit drops the rows of its keys before it becomes visible, and what was read in a state
-// before that is not let in any more.
+// A row holds in every state from the one it was read in, or written by (since), to the newest. For
+// that, a commit changes the rows of its keys before it becomes visible, and what was read in a
+// state before that is not let in any more.
 type rows struct {
 	seed   maphash.Seed
 	shards [rowShards]rowShard
@@ -32,8 +32,8 @@ type rowShard struct {
 	// entries are by the stored form of the key; guarded by mu, as is what follows.
 	entries map[string]row
 	bytes   int
-	// dropped is the newest commit that dropped a row, or would have.
-	dropped uint64
+	// changed is the newest commit that changed a key of the shard, remembered or not.
+	changed uint64
 }
 
 // row is a value; nil is none. It is immutable.
@@ -74,7 +74,7 @@ func (r *rows) put(key []byte, hash uint64, value []byte, position uint64) {
 	s := r.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.dropped > position {
+	if s.changed > position {
 		return
 	}
 	if _, ok := s.entries[string(key)]; ok {
@@ -96,15 +96,25 @@ func (s *rowShard) remove(key string, old row) {
 	s.bytes -= len(key) + len(old.value) + rowOverhead
 }
 
-// drop forgets a key that the commit of position changes. It is called before that is visible.
-func (r *rows) drop(key []byte, position uint64) {
+// change gives a key that is remembered the value of the commit of position, nil where that deletes
+// it. It is called before the commit is visible: nobody reads its state yet, and whoever reads an
+// older one passes over the row. What is not remembered is not from here on either: most keys
+// that are written are not read soon.
+func (r *rows) change(key, value []byte, position uint64) {
 	s := r.shard(maphash.Bytes(r.seed, key))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dropped = position
-	if old, ok := s.entries[string(key)]; ok {
-		s.remove(string(key), old)
+	s.changed = position
+	old, ok := s.entries[string(key)]
+	if !ok {
+		return
 	}
+	if len(value) > rowBytes || len(value) > len(old.value) && s.bytes+len(value)-len(old.value) > rowShardBytes {
+		s.remove(string(key), old)
+		return
+	}
+	s.entries[string(key)] = row{bytes.Clone(value), position}
+	s.bytes += len(value) - len(old.value)
 }
 
 // dropAll forgets everything: the commit of position deletes a range.
@@ -112,7 +122,7 @@ func (r *rows) dropAll(position uint64) {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
-		s.dropped, s.bytes = position, 0
+		s.changed, s.bytes = position, 0
 		clear(s.entries)
 		s.mu.Unlock()
 	}

@@ -156,7 +156,7 @@ func (s *Store) Subscribe(fn func(store.Commit)) (cancel func()) {
 // keepKeys is how many keys' places are kept for the next commit.
 const keepKeys = 4096
 
-// describe lists in change what batch changes, and forgets the rows of it. Its slices point into
+// describe lists in change what batch changes, and has the rows follow. Its slices point into
 // batch, and are good until the next commit. REQUIRES: subs is held.
 func (s *Store) describe(batch *pebble.Batch, change *store.Commit) error {
 	change.Keys = s.subs.keys[:0]
@@ -178,7 +178,10 @@ func (s *Store) describe(batch *pebble.Batch, change *store.Commit) error {
 			s.rows.dropAll(change.Position)
 			change.Ranges = append(change.Ranges, store.Range{From: callerKey(key), To: callerEnd(value)})
 		case key[0] == callerSpace:
-			s.rows.drop(key, change.Position)
+			if kind == pebble.InternalKeyKindDelete {
+				value = nil
+			}
+			s.rows.change(key, value, change.Position)
 			change.Keys = append(change.Keys, callerKey(key))
 		}
 	}
