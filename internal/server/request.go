@@ -327,6 +327,10 @@ func (q *request) readJSON(body []byte, limits limits) error {
 	if err := limits.check(body); err != nil {
 		return err
 	}
+	if object, end, ok := readPlain(body); ok {
+		q.data, q.raw = object, body[:end]
+		return nil
+	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
 	if len(body) == 0 || body[0] != '{' {
