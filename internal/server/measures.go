@@ -53,7 +53,7 @@ func (s *Server) withoutToken(ctx context.Context, r *http.Request) reply {
 	}
 	x := &exchange{house: house, request: req, path: req.path}
 	x.find()
-	defer x.house.Leave()
+	defer x.leave()
 	if err := x.endpoint(); err != nil {
 		return s.refuse(x, err)
 	}

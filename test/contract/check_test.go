@@ -191,8 +191,8 @@ func TestOneUnreadableRecord(t *testing.T) {
 // them: the mount and the object, the only audit device, the root token.
 func (h *house) own(mount, object string) func(key []byte) bool {
 	h.t.Helper()
-	house, leave := h.node.Enter()
-	defer leave()
+	house := h.node.Enter()
+	defer house.Leave()
 	root, err := house.Tokens.Find(context.Background(), h.root)
 	if err != nil || root == nil {
 		h.t.Fatal("no root token", err)
@@ -219,8 +219,8 @@ func TestCheckOfMounts(t *testing.T) {
 	if found := h.problems(); found != "" {
 		t.Fatalf("a sound server: %s", found)
 	}
-	house, leave := h.node.Enter()
-	defer leave()
+	house := h.node.Enter()
+	defer house.Leave()
 	kv1, kv2, approle, userpass := prefix(house, "kv1/"), prefix(house, "secret/"), prefix(house, "auth/approle/"), prefix(house, "auth/userpass/")
 	whole := contents(t, house.Store)
 	for _, row := range []struct {

@@ -97,8 +97,8 @@ func TestLeasesExpiry(t *testing.T) {
 				}
 			})
 			l.wall.advance(time.Hour)
-			h, leave := l.node.Enter()
-			defer leave()
+			h := l.node.Enter()
+			defer h.Leave()
 			if _, err := h.Leases.Sweep(context.Background()); err != nil {
 				t.Fatal(err)
 			}

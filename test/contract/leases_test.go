@@ -87,11 +87,11 @@ func (l *leasing) tune(tuning m) {
 // sweep does all that is due.
 func (l *leasing) sweep() {
 	l.t.Helper()
-	h, leave := l.node.Enter()
+	h := l.node.Enter()
 	if h == nil {
 		l.t.Fatal("sealed")
 	}
-	defer leave()
+	defer h.Leave()
 	ctx := context.Background()
 	for {
 		tokens, err := h.Tokens.Sweep(ctx)

@@ -32,11 +32,11 @@ func TestEveryRoute(t *testing.T) {
 	}
 	h.mount("kv1")
 	nobody := h.holder("nobody", `path "nowhere" { capabilities = ["read"] }`)
-	house, leave := h.node.Enter()
+	house := h.node.Enter()
 	var mounts []*mount.Mounted
 	mounts = append(mounts, house.Mounts.All(mount.SecretClass)...)
 	mounts = append(mounts, house.Mounts.All(mount.AuthClass)...)
-	leave()
+	house.Leave()
 	merge := header("Content-Type", "application/merge-patch+json")
 	walked := 0
 	for _, mounted := range mounts {

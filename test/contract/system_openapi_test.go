@@ -136,9 +136,9 @@ func TestSystemOpenAPI(t *testing.T) {
 			}
 			doc := document(t, h.do("GET", path, h.root, nil).is(200).body)
 			parameter := regexp.MustCompile(`\{([A-Za-z0-9_]+)[^}]*\}`)
-			house, leave := h.node.Enter()
+			house := h.node.Enter()
 			mounts := append(house.Mounts.All(mount.SecretClass), house.Mounts.All(mount.AuthClass)...)
-			leave()
+			house.Leave()
 			for _, mounted := range mounts {
 				for _, route := range mounted.Routes.Routes() {
 					at := strings.TrimSuffix("/"+mounted.Entry.Path+parameter.ReplaceAllString(route.Pattern, "{$1}"), "/")
