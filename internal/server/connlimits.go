@@ -27,12 +27,14 @@ type Bounds struct {
 	working atomic.Int64
 	held    atomic.Int64
 
-	// mu guards waiting, which are the connections that nobody works for, the longest first,
-	// places, which are their elements, and open, which counts all connections.
-	mu      sync.Mutex
-	waiting *list.List
-	places  map[net.Conn]*list.Element
-	open    int64
+	// mu guards order, in which connections stand: before border those that nobody works for, the
+	// one that has waited longest first, behind it the others; places, which are their elements, kept
+	// for life as each request moves one twice; and open, which counts all connections.
+	mu     sync.Mutex
+	order  *list.List // of net.Conn, and border
+	border *list.Element
+	places map[net.Conn]*list.Element
+	open   int64
 }
 
 // The usual bounds. A request that is worked on holds kilobytes, and the store commits
@@ -62,7 +64,9 @@ func NewBounds() *Bounds {
 }
 
 func newBounds(connections, requests, bodies int64) *Bounds {
-	return &Bounds{connections: connections, requests: requests, bodies: bodies, queued: mostQueued, waiting: list.New(), places: map[net.Conn]*list.Element{}}
+	b := &Bounds{connections: connections, requests: requests, bodies: bodies, queued: mostQueued, order: list.New(), places: map[net.Conn]*list.Element{}}
+	b.border = b.order.PushBack(nil)
+	return b
 }
 
 // connState follows a connection. When there is one too many, the one that has kept the server
@@ -71,21 +75,42 @@ func newBounds(connections, requests, bodies int64) *Bounds {
 func (b *Bounds) connState(conn net.Conn, state http.ConnState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if place, ok := b.places[conn]; ok {
-		b.waiting.Remove(place)
-		delete(b.places, conn)
-	}
 	switch state {
 	case http.StateNew:
 		b.open++
 		if b.open > b.connections {
 			b.closeOne(conn)
 		}
-		b.places[conn] = b.waiting.PushBack(conn)
+		b.places[conn] = b.order.InsertBefore(conn, b.border)
+	case http.StateActive:
+		b.work(conn)
 	case http.StateIdle:
-		b.places[conn] = b.waiting.PushBack(conn)
+		b.wait(conn)
 	case http.StateClosed, http.StateHijacked:
 		b.open--
+		b.forget(conn)
+	}
+}
+
+// wait puts a connection behind all that wait. REQUIRES: mu is held.
+func (b *Bounds) wait(conn net.Conn) {
+	if at, ok := b.places[conn]; ok {
+		b.order.MoveBefore(at, b.border)
+	}
+}
+
+// work takes a connection out of those that wait. REQUIRES: mu is held.
+func (b *Bounds) work(conn net.Conn) {
+	if at, ok := b.places[conn]; ok {
+		b.order.MoveToBack(at)
+	}
+}
+
+// forget removes a connection that is closed. REQUIRES: mu is held.
+func (b *Bounds) forget(conn net.Conn) {
+	if at, ok := b.places[conn]; ok {
+		b.order.Remove(at)
+		delete(b.places, conn)
 	}
 }
 
@@ -102,26 +127,21 @@ func connContext(ctx context.Context, conn net.Conn) context.Context {
 func (b *Bounds) reading(conn net.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := b.places[conn]; !ok {
-		b.places[conn] = b.waiting.PushBack(conn)
-	}
+	b.wait(conn)
 }
 
 func (b *Bounds) worked(conn net.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if place, ok := b.places[conn]; ok {
-		b.waiting.Remove(place)
-		delete(b.places, conn)
-	}
+	b.work(conn)
 }
 
 // closeOne closes the connection that has waited longest, or newest. REQUIRES: mu is held.
 func (b *Bounds) closeOne(newest net.Conn) {
 	victim := newest
-	if first := b.waiting.Front(); first != nil {
-		victim = b.waiting.Remove(first).(net.Conn)
-		delete(b.places, victim)
+	if first := b.order.Front(); first != b.border {
+		victim = first.Value.(net.Conn)
+		b.forget(victim)
 	}
 	// Beneath TLS, whose own way of closing can wait for the peer.
 	if secure, ok := victim.(*tls.Conn); ok {

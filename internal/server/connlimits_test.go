@@ -246,7 +246,7 @@ func TestSlowStrangers(t *testing.T) {
 		t.Errorf("memory grew by %d bytes", grown)
 	}
 	s.bounds.mu.Lock()
-	open, waiting := s.bounds.open, s.bounds.waiting.Len()
+	open, waiting := s.bounds.open, s.bounds.waiting()
 	s.bounds.mu.Unlock()
 	if int64(waiting) > most {
 		t.Errorf("%d connections wait, of %d open; the bound is %d", waiting, open, most)
@@ -263,7 +263,7 @@ func (b *Bounds) awaitWaiting(t *testing.T, n int) {
 	defer poll.Stop()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); <-poll.C {
 		b.mu.Lock()
-		waiting := b.waiting.Len()
+		waiting := b.waiting()
 		b.mu.Unlock()
 		if waiting == n {
 			return
@@ -405,4 +405,12 @@ func TestOverloadIsShedAndOver(t *testing.T) {
 	if served.Load() != most || s.bounds.working.Load() != 0 {
 		t.Errorf("afterwards %d of %d are served, %d seem to be worked on", served.Load(), most, s.bounds.working.Load())
 	}
+}
+
+// waiting is how many connections nobody works for. REQUIRES: mu is held.
+func (b *Bounds) waiting() (n int) {
+	for at := b.order.Front(); at != b.border; at = at.Next() {
+		n++
+	}
+	return n
 }
