@@ -24,7 +24,7 @@ func (s *Store) IssueLogin(ctx context.Context, login *backend.Login, mount back
 	}
 	names := login.Policies
 	if !login.NoDefaultPolicy {
-		names = append(slices.Clone(names), defaultPolicy)
+		names = append(slices.Clip(names), defaultPolicy)
 	}
 	var err error
 	if t.Policies, err = canonicalPolicies(names); err != nil {

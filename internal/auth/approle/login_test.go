@@ -227,7 +227,6 @@ func TestErrorsRepeatNoSecret(t *testing.T) {
 // What changes between the proof and the token is seen in the transaction.
 func TestChangedDuringLogin(t *testing.T) {
 	b := roleWith(t, object{"secret_id_bound_cidrs": "127.0.0.0/8", "secret_id_ttl": "1h"})
-	id := roleID(t, b, "r")
 	rows := []struct {
 		name   string
 		change func(secret string)
@@ -240,11 +239,13 @@ func TestChangedDuringLogin(t *testing.T) {
 			b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": secret})
 		}},
 		{"expired", func(string) { b.Clock.Add(time.Hour) }},
+		{"role id rotated", func(string) { b.Must(t, backend.Update, "role/r/role-id", object{"role_id": "other"}) }},
 		{"role deleted", func(string) { b.Must(t, backend.Delete, "role/r", nil) }},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			secret, _ := generate(t, b, "r", nil)
+			id := roleID(t, b, "r")
 			response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": id, "secret_id": secret})
 			if err != nil {
 				t.Fatal(err)
