@@ -254,6 +254,39 @@ func TestChangedDuringLogin(t *testing.T) {
 			authtest.Is(t, b.Store.Update(t.Context(), response.Login.Consume), backend.Invalid, invalid)
 		})
 	}
+	t.Run("role changed", func(t *testing.T) {
+		b := roleWith(t, object{"token_policies": "a,b"})
+		id := roleID(t, b, "r")
+		secret, accessor := generate(t, b, "r", nil)
+		begun := func() *backend.Login {
+			response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": id, "secret_id": secret})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return response.Login
+		}
+		login := begun()
+		b.Must(t, backend.Update, "role/r", object{"token_policies": "a"})
+		authtest.Is(t, b.Store.Update(t.Context(), login.Consume), backend.Conflict, "the role was changed during the login: try again")
+		if got := lastUsed(t, b, accessor); got != never {
+			t.Errorf("the refused login counts as a use at %s", got)
+		}
+		login = begun()
+		if err := b.Store.Update(t.Context(), login.Consume); err != nil || !slices.Equal(login.Policies, []string{"a"}) {
+			t.Errorf("another try: %v, policies %v", err, login.Policies)
+		}
+	})
+	t.Run("spent by another", func(t *testing.T) {
+		b := roleWith(t, object{"secret_id_num_uses": 1})
+		id := roleID(t, b, "r")
+		secret, _ := generate(t, b, "r", nil)
+		response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": id, "secret_id": secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustLogin(t, b, id, secret)
+		authtest.Is(t, b.Store.Update(t.Context(), response.Login.Consume), backend.Invalid, invalid)
+	})
 	t.Run("role without secret ids deleted", func(t *testing.T) {
 		b.Must(t, backend.Update, "role/open", object{"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.1"})
 		response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": roleID(t, b, "open")})
@@ -306,6 +339,56 @@ func TestCachedRoleIsNeverStale(t *testing.T) {
 }
 
 // Ids work across a restart: the mount's key is stored.
+// What is remembered of secret ids follows every change, as those who log in with them see at once.
+func TestRememberedSecretIDIsNeverStale(t *testing.T) {
+	rows := []struct {
+		name string
+		end  func(b *authtest.Bench, accessor string)
+	}{
+		{"destroyed", func(b *authtest.Bench, _ string) {
+			b.Must(t, backend.Update, "role/r/secret-id/destroy", object{"secret_id": "s-1"})
+		}},
+		{"destroyed by its accessor", func(b *authtest.Bench, accessor string) {
+			b.Must(t, backend.Update, "role/r/secret-id-accessor/destroy", object{"secret_id_accessor": accessor})
+		}},
+		{"expired", func(b *authtest.Bench, _ string) { b.Clock.Add(time.Hour) }},
+		{"expired and tidied", func(b *authtest.Bench, _ string) {
+			b.Clock.Add(time.Hour)
+			b.Must(t, backend.Update, "tidy/secret-id", nil)
+		}},
+		{"its role deleted, and made again", func(b *authtest.Bench, _ string) {
+			b.Must(t, backend.Delete, "role/r", nil)
+			b.Must(t, backend.Update, "role/r", object{"role_id": "r-1"})
+		}},
+		{"all of the mount removed", func(b *authtest.Bench, _ string) {
+			err := b.Area.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteRange(nil, nil) })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := roleWith(t, object{"role_id": "r-1"})
+			made := b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": "s-1", "ttl": "1h", "metadata": object{"k": "old"}})
+			for range 2 {
+				if l := mustLogin(t, b, "r-1", "s-1"); l.Metadata["k"] != "old" || l.Metadata["role_name"] != "r" {
+					t.Errorf("metadata %v", l.Metadata)
+				}
+			}
+			row.end(b, made["secret_id_accessor"].(string))
+			refused(t, b, "r-1", "s-1", invalid)
+			if _, err := b.Do(t.Context(), backend.Update, "role/r", object{"role_id": "r-1"}); err != nil {
+				t.Fatal(err)
+			}
+			b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": "s-1", "metadata": object{"k": "new"}})
+			if l := mustLogin(t, b, "r-1", "s-1"); l.Metadata["k"] != "new" {
+				t.Errorf("metadata of the next of that name %v", l.Metadata)
+			}
+		})
+	}
+}
+
 func TestRestart(t *testing.T) {
 	b := roleWith(t, nil)
 	id := roleID(t, b, "r")
