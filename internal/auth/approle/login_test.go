@@ -1,6 +1,7 @@
 package approle_test
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -339,6 +340,76 @@ func TestCachedRoleIsNeverStale(t *testing.T) {
 }
 
 // Ids work across a restart: the mount's key is stored.
+// Logins and changes of their role, at once: every token has the policies that the role had in the
+// state that the token was stored in. None is younger than a change and does not know of it.
+func TestTokensAgreeWithTheOrderOfCommits(t *testing.T) {
+	b := roleWith(t, object{"role_id": "r-1", "token_policies": "p0"})
+	b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": "s-1"})
+	const changes = 100
+	// changed are the commits that wrote the role, in order. The feed tells them one by one.
+	var changed []uint64
+	defer b.Area.Subscribe(func(c store.Commit) {
+		if slices.ContainsFunc(c.Keys, func(k []byte) bool { return string(k) == "role/r" }) {
+			changed = append(changed, c.Position)
+		}
+	})()
+	type token struct {
+		position uint64
+		policy   string
+	}
+	over := make(chan struct{})
+	tokens := make([][]token, 4)
+	var all sync.WaitGroup
+	for i := range tokens {
+		all.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": "r-1", "secret_id": "s-1"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				at := uint64(0)
+				err = b.Store.Update(t.Context(), func(tx store.Tx) error {
+					at = tx.Position()
+					if err := response.Login.Consume(tx); err != nil {
+						return err
+					}
+					return tx.Put(fmt.Appendf(nil, "token/%d", i), nil)
+				})
+				if err == nil {
+					tokens[i] = append(tokens[i], token{at, response.Login.Policies[0]})
+				} else if backend.KindOf(err) != backend.Conflict {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range changes {
+		b.Must(t, backend.Update, "role/r", object{"token_policies": fmt.Sprint("p", i+1)})
+	}
+	close(over)
+	all.Wait()
+	made := 0
+	for _, of := range tokens {
+		for _, one := range of {
+			made++
+			before, _ := slices.BinarySearch(changed, one.position)
+			if want := fmt.Sprint("p", before); one.policy != want {
+				t.Errorf("the token of commit %d has %s, the role then had %s", one.position, one.policy, want)
+			}
+		}
+	}
+	if made == 0 || len(changed) != changes {
+		t.Errorf("%d tokens, %d changes", made, len(changed))
+	}
+}
+
 // What is remembered of secret ids follows every change, as those who log in with them see at once.
 func TestRememberedSecretIDIsNeverStale(t *testing.T) {
 	rows := []struct {
