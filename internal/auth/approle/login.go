@@ -25,9 +25,9 @@ func refused() error { return backend.Invalidf("invalid role or secret ID") }
 // proof is what a login found out.
 type proof struct {
 	role *role
-	// secret and its hash are nil where the role does without secret ids.
-	secret *secret
-	hash   []byte
+	// secret, its hash and the key of its record are nil where the role does without secret ids.
+	secret    *secret
+	hash, key []byte
 }
 
 // login proves a role id and a secret id. It writes nothing: what is to be spent is spent in
@@ -86,7 +86,8 @@ func (m *Method) find(r store.Reader, p *proof, roleID, secretID string) (err er
 		return missing("secret_id")
 	}
 	p.hash = m.hash.secret(found.UID, secretID)
-	if p.secret, err = m.findSecret(r, found, p.hash); err == nil && p.secret == nil {
+	p.key = secretKey(found.UID, p.hash)
+	if p.secret, err = m.findSecret(r, found, p.key); err == nil && p.secret == nil {
 		err = refused()
 	}
 	return err
@@ -120,8 +121,8 @@ func (m *Method) findRole(r store.Reader, roleID string) (*role, error) {
 }
 
 // findSecret finds a secret id of the role that has not expired; nil when there is none.
-func (m *Method) findSecret(r store.Reader, of *role, hash []byte) (*secret, error) {
-	s, err := m.secrets.Read(r, secretKey(of.UID, hash), of.readySecret)
+func (m *Method) findSecret(r store.Reader, of *role, key []byte) (*secret, error) {
+	s, err := m.secrets.Read(r, key, of.readySecret)
 	if s == nil || err != nil || ended(s.Expires, m.clock.Now()) {
 		return nil, err
 	}
@@ -164,14 +165,14 @@ func (m *Method) consume(tx store.Tx, p *proof) error {
 	if err := m.confirm(tx, p.role); err != nil || p.secret == nil {
 		return err
 	}
-	s, err := m.findSecret(tx, p.role, p.hash)
+	s, err := m.findSecret(tx, p.role, p.key)
 	if err != nil {
 		return err
 	}
 	if s == nil || s.Accessor != p.secret.Accessor {
 		return refused()
 	}
-	return m.spend(tx, p, s.secretRecord)
+	return m.spend(tx, p, s)
 }
 
 // confirm makes sure in tx that the role is still what the login was judged by: an operator who
@@ -198,18 +199,19 @@ func (m *Method) confirm(tx store.Tx, r *role) error {
 	return backend.Errorf(backend.Conflict, "the role was changed during the login: try again")
 }
 
-// spend takes a use from s, a copy.
-func (m *Method) spend(tx store.Tx, p *proof, s secretRecord) error {
+// spend takes a use.
+func (m *Method) spend(tx store.Tx, p *proof, s *secret) error {
 	now := m.clock.Now()
 	switch s.NumUses {
 	case 0:
 		return m.uses.note(tx, p.role.UID, p.hash, now)
 	case 1:
-		return m.eraseSecret(tx, p.role.UID, p.hash, &s)
+		return m.eraseSecret(tx, p.role.UID, p.hash, &s.secretRecord)
 	}
-	s.NumUses--
-	s.Updated = now.Truncate(precision)
-	return record.Put(tx, secretKey(p.role.UID, p.hash), &s)
+	left := s.secretRecord
+	left.NumUses--
+	left.Updated = now.Truncate(precision)
+	return record.Put(tx, p.key, &left)
 }
 
 // loginState stays with a token, to find its role again at renewal.
