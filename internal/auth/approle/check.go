@@ -77,12 +77,11 @@ func wrong(yes bool) error {
 // role checks a role, and that its role id leads to it.
 func (c *checker) role(name string) error {
 	stored, err := c.r.Get(roleKey(name))
-	if err != nil {
-		c.blind = true
-		return c.say(err, "a role that cannot be read")
+	role := &roleRecord{}
+	if err == nil {
+		err = record.Decode(stored, role)
 	}
-	role, err := getRole(c.r, name)
-	if err != nil || role == nil {
+	if err != nil {
 		c.blind = true
 		return c.say(err, "a role that cannot be read")
 	}

@@ -213,22 +213,31 @@ func (r *role) shown(find finder) ([]byte, error) {
 			text = append(text, ',')
 		}
 		var err error
-		if text, err = appendJSON(text, name); err != nil {
-			return nil, err
+		if text, err = appendText(text, name); err == nil {
+			text, err = appendJSON(append(text, ':'), v)
 		}
-		if text, err = appendJSON(append(text, ':'), v); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
 	return append(text, '}'), nil
 }
 
-// appendJSON appends v as json.Marshal writes it, which most strings need not be asked for.
+// appendJSON appends v as json.Marshal writes it.
 func appendJSON(text []byte, v any) ([]byte, error) {
-	if s, ok := v.(string); ok && plain(s) {
-		return append(append(append(text, '"'), s...), '"'), nil
+	if s, ok := v.(string); ok {
+		return appendText(text, s)
 	}
 	marshalled, err := json.Marshal(v)
+	return append(text, marshalled...), err
+}
+
+// appendText is appendJSON of a string. For most of them json.Marshal need not be asked.
+func appendText(text []byte, s string) ([]byte, error) {
+	if plain(s) {
+		return append(append(append(text, '"'), s...), '"'), nil
+	}
+	marshalled, err := json.Marshal(s)
 	return append(text, marshalled...), err
 }
 
