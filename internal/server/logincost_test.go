@@ -97,8 +97,9 @@ func (l *logins) must(mount string) earned {
 func TestCostOfLogins(t *testing.T) {
 	l := newLogins(t)
 	create := func() { l.do("POST", "auth/token/create", `{"policies":["bench"],"ttl":"1h","display_name":"bench"}`) }
-	// The counts of facets are folded every so many changes: what is compared is an average.
-	const times = 96
+	// The counts of facets are folded every so many changes, and the sweeper looks in now and then:
+	// what is compared is an average. One look or read more in each login is found all the same.
+	const times, some = 96, 96 / 2
 	average := func(operation func()) authtest.Cost {
 		operation()
 		operation()
@@ -111,11 +112,11 @@ func TestCostOfLogins(t *testing.T) {
 	made := average(create)
 	for mount := range l.bodies {
 		got := average(func() { l.must(mount) })
-		if got.Views != 0 || got.Updates != times {
+		if got.Views > some || got.Updates < times || got.Updates > times+some {
 			t.Errorf("%s: %d logins are %d views and %d transactions", mount, times, got.Views, got.Updates)
 		}
-		// A login's token has an entity, by which it is found, and two pairs of metadata at most.
-		if got.Reads > made.Reads+times/4 || got.Writes > made.Writes+times*5/4 {
+		// A login's token is found by its entity and a pair of metadata as well, but hangs below nobody.
+		if got.Reads > made.Reads+some || got.Writes > made.Writes+times+some {
 			t.Errorf("%s: %d reads and %d writes, where tokens are made with %d and %d", mount, got.Reads, got.Writes, made.Reads, made.Writes)
 		}
 	}
