@@ -168,10 +168,11 @@ func validPolicies(names []string) error {
 }
 
 // Login begins a Login with what the record says of tokens; the method adds who it is. bound
-// is the parsed form of BoundCIDRs, or what stands in its place.
+// is the parsed form of BoundCIDRs, or what stands in its place. The lists are the record's own,
+// and stay as they are.
 func (r *TokenRecord) Login(bound []netip.Prefix) *backend.Login {
 	return &backend.Login{
-		Policies:        slices.Clone(r.Policies),
+		Policies:        r.Policies,
 		NoDefaultPolicy: r.NoDefaultPolicy,
 		Terms:           r.Terms(),
 		NumUses:         r.NumUses,

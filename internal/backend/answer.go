@@ -95,7 +95,8 @@ func (t TokenType) String() string {
 type Login struct {
 	// DisplayName is the method's part ("alice"); the mount's path goes before it.
 	DisplayName string
-	// Policies as configured: the issuer trims, lower-cases and sorts them.
+	// Policies as configured: the issuer trims, lower-cases and sorts a copy of them. Lists and
+	// maps of a Login may be shared with others, and are never changed.
 	Policies        []string
 	NoDefaultPolicy bool
 	// Terms bound the token's life.

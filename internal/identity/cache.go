@@ -113,6 +113,8 @@ func (c *cache) drop(id string) {
 // changed keeps the cache true. The store calls it in commit order, before the commit is
 // acknowledged: whoever knows of a change is never judged by what was before it.
 func (s *Store) changed(c store.Commit) {
+	s.entities.Changed(c)
+	s.pointers.Changed(c)
 	for _, k := range c.Keys {
 		switch k[0] {
 		case entityKey, mergedKey:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"jeton/internal/mac"
 	"jeton/internal/record"
 )
 
@@ -42,7 +43,8 @@ func TestStoredForms(t *testing.T) {
 
 // Keys are pinned as well: they are how everything is found.
 func TestStoredKeys(t *testing.T) {
-	s := &Store{secret: [32]byte{1}}
+	secret := [32]byte{1}
+	s := &Store{hash: mac.NewKey(secret[:])}
 	var got []string
 	for _, e := range append(s.entries(&Entity{ID: "E", Name: "Né", Aliases: []Alias{{ID: "A", Name: "Ann ", Mount: "M"}}, Merged: []string{"F"},
 		External: []Membership{{Group: "G", Mount: "M", Name: "x"}}}),

@@ -7,9 +7,7 @@
 package identity
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -20,7 +18,9 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/mac"
 	"jeton/internal/policy"
+	"jeton/internal/record"
 	"jeton/internal/store"
 )
 
@@ -119,12 +119,19 @@ type Mounts interface {
 type Store struct {
 	whole  store.Store
 	area   *store.Area
-	secret [32]byte
+	hash   *mac.Key
 	clock  clock.Clock
 	mounts Mounts
 	cache  *cache
-	cancel func()
+	// entities and pointers (the ids at the entries of aliases and of groups' aliases, "" for none)
+	// are those that logins have met.
+	entities *record.Memo[Entity]
+	pointers *record.Memo[string]
+	cancel   func()
 }
+
+// rememberedLogins bounds what is kept for logins to come: some 1.5 kilobytes for each of them.
+const rememberedLogins = 16 << 10
 
 // Config is what a Store is made of.
 type Config struct {
@@ -140,8 +147,9 @@ type Config struct {
 // New opens the identity store. It reads nothing.
 func New(c Config) *Store {
 	s := &Store{
-		whole: c.Store, area: store.NewArea(c.Store, c.Prefix), secret: c.Secret,
+		whole: c.Store, area: store.NewArea(c.Store, c.Prefix), hash: mac.NewKey(c.Secret[:]),
 		clock: c.Clock, mounts: c.Mounts, cache: newCache(),
+		entities: record.NewMemo[Entity](rememberedLogins, nil), pointers: record.NewMemo(rememberedLogins, new(string)),
 	}
 	s.cancel = s.area.Subscribe(s.changed)
 	return s
@@ -157,13 +165,14 @@ func (s *Store) MountOf(accessor string) (Mount, bool) { return s.mounts.Mount(a
 func canonical(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
 
 // digest hides names in keys and gives them one length. Parts cannot run into each other.
-func (s *Store) digest(parts ...string) []byte {
-	mac := hmac.New(sha256.New, s.secret[:])
-	for _, p := range parts {
-		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
-		mac.Write([]byte(p))
-	}
-	return mac.Sum(nil)
+func (s *Store) digest(kind byte, parts ...string) []byte {
+	entry := append(make([]byte, 0, 1+mac.Size), kind)
+	return s.hash.Append(entry, func(message []byte) []byte {
+		for _, p := range parts {
+			message = append(binary.BigEndian.AppendUint64(message, uint64(len(p))), p...)
+		}
+		return message
+	})
 }
 
 func newID() string { return uuid.NewString() }

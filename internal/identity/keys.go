@@ -50,19 +50,19 @@ func pairKey(kind byte, first, second string) []byte {
 }
 
 func (s *Store) nameEntry(name string) []byte {
-	return append([]byte{nameKey}, s.digest(canonical(name))...)
+	return s.digest(nameKey, canonical(name))
 }
 
 func (s *Store) aliasEntry(mount, name string) []byte {
-	return append([]byte{aliasKey}, s.digest(mount, canonical(name))...)
+	return s.digest(aliasKey, mount, canonical(name))
 }
 
 func (s *Store) groupNameEntry(name string) []byte {
-	return append([]byte{groupNameKey}, s.digest(canonical(name))...)
+	return s.digest(groupNameKey, canonical(name))
 }
 
 func (s *Store) groupAliasEntry(mount, name string) []byte {
-	return append([]byte{groupAliasKey}, s.digest(mount, canonical(name))...)
+	return s.digest(groupAliasKey, mount, canonical(name))
 }
 
 // entry is a key that points to a record, and what is stored there.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"jeton/internal/backend"
+	"jeton/internal/record"
 	"jeton/internal/store"
 )
 
@@ -17,43 +18,47 @@ var ErrRaced = errors.New("identity: the alias changed during the login")
 // Known is who logged in.
 type Known struct {
 	EntityID string
-	// Created says that this is the first login of anybody by that name.
-	Created bool
-	// Remember writes what the login has changed, inside tx, a transaction of the whole store:
-	// that of the token that was earned. Nil when nothing has changed. It may fail with ErrRaced.
+	// Created says that this is the first login of anybody by that name, Changed that Remember
+	// has something to write.
+	Created, Changed bool
+	// Remember proves inside tx, a transaction of the whole store (that of the token that was
+	// earned), that Recognise's answer still holds, and writes what the login has changed. It may
+	// fail with ErrRaced.
 	Remember func(tx store.Tx) error
 }
 
 // Recognise finds who logged in at the mount of an accessor, and what of it has to be
 // remembered: the entity and alias of a first login, metadata that is not as it was, the
-// groups that the directory named. A disabled entity is a backend.Denied.
-// Contract: identity §3.
+// groups that the directory named. A disabled entity is a backend.Denied. Who logged in before
+// costs no look at the store. Contract: identity §3.
 func (s *Store) Recognise(ctx context.Context, mount string, alias *backend.Alias, groups []string) (*Known, error) {
 	if canonical(alias.Name) == "" {
 		return nil, backend.Errorf(backend.Failed, "missing name in alias")
 	}
-	fresh := newID()
-	var known *Known
-	err := s.area.View(ctx, func(r store.Reader) error {
-		old, next, err := s.afterLogin(r, mount, alias, groups, fresh)
-		if err != nil {
-			return err
+	at := s.aliasEntry(mount, alias.Name)
+	known := &Known{}
+	look := func(r store.Reader) error {
+		old, next, err := s.afterLogin(r, at, mount, alias, groups, "")
+		if err == nil {
+			known.EntityID, known.Created, known.Changed = next.ID, old == nil, old != next
 		}
-		known = &Known{EntityID: next.ID, Created: old == nil}
-		if old != next {
-			known.Remember = func(tx store.Tx) error {
-				return s.remember(s.area.Within(tx), mount, alias, groups, known)
-			}
-		}
-		return nil
-	})
-	return known, err
+		return err
+	}
+	err := look(record.Unread{})
+	if errors.Is(err, record.ErrUnread) {
+		err = s.area.View(ctx, look)
+	}
+	if err != nil {
+		return nil, err
+	}
+	known.Remember = func(tx store.Tx) error { return s.remember(s.area.Within(tx), at, mount, alias, groups, known) }
+	return known, nil
 }
 
 // remember does in tx what Recognise saw to be needed. The entity must still be the one that
-// the token was made out to.
-func (s *Store) remember(tx store.Tx, mount string, alias *backend.Alias, groups []string, known *Known) error {
-	old, next, err := s.afterLogin(tx, mount, alias, groups, known.EntityID)
+// the token was made out to, and must not be disabled.
+func (s *Store) remember(tx store.Tx, at []byte, mount string, alias *backend.Alias, groups []string, known *Known) error {
+	old, next, err := s.afterLogin(tx, at, mount, alias, groups, known.EntityID)
 	switch {
 	case err != nil:
 		return err
@@ -67,10 +72,10 @@ func (s *Store) remember(tx store.Tx, mount string, alias *backend.Alias, groups
 	return s.put(tx, old, next)
 }
 
-// afterLogin is the entity of an alias before and after a login: old is nil for a new one,
-// next is old itself when the login changes nothing. fresh is the id of a new one.
-func (s *Store) afterLogin(r store.Reader, mount string, alias *backend.Alias, groups []string, fresh string) (old, next *Entity, err error) {
-	if old, err = loadAt(r, s.aliasEntry(mount, alias.Name)); err != nil {
+// afterLogin is the entity of the alias at a key before and after a login: old is nil for a new
+// one, next is old itself when the login changes nothing. fresh is the id of a new one, "" for any.
+func (s *Store) afterLogin(r store.Reader, at []byte, mount string, alias *backend.Alias, groups []string, fresh string) (old, next *Entity, err error) {
+	if old, err = s.entityAt(r, at); err != nil {
 		return nil, nil, err
 	}
 	if old != nil && old.Disabled {
@@ -79,6 +84,9 @@ func (s *Store) afterLogin(r store.Reader, mount string, alias *backend.Alias, g
 	now := s.clock.Now().UnixNano()
 	metadata := optional(alias.Metadata)
 	if old == nil {
+		if fresh == "" {
+			fresh = newID()
+		}
 		next = &Entity{ID: fresh, Created: now, Updated: now}
 		if next.Name, err = s.freeName(r); err != nil {
 			return nil, nil, err
@@ -104,6 +112,25 @@ func (s *Store) afterLogin(r store.Reader, mount string, alias *backend.Alias, g
 	return old, next, nil
 }
 
+// entityAt is loadAt from what is remembered of earlier logins, where it is.
+func (s *Store) entityAt(r store.Reader, at []byte) (*Entity, error) {
+	id, err := s.pointers.Read(r, at, asText)
+	if err != nil || *id == "" {
+		return nil, err
+	}
+	return s.entities.Read(r, key(entityKey, *id), func(value []byte) (*Entity, error) {
+		e := &Entity{}
+		err := record.Decode(value, e)
+		e.ID = *id
+		return e, err
+	})
+}
+
+func asText(value []byte) (*string, error) {
+	text := string(value)
+	return &text, nil
+}
+
 // mostGroups bounds what a directory or provider may say of one person: each name is looked up,
 // in the transaction that stores the token too. Active Directory has at most 1,015.
 const mostGroups = 10_000
@@ -121,12 +148,12 @@ func (s *Store) externalAfter(r store.Reader, e *Entity, mount string, groups []
 		}
 	}
 	for _, name := range groups {
-		id, err := text(r, s.groupAliasEntry(mount, name))
+		id, err := s.pointers.Read(r, s.groupAliasEntry(mount, name), asText)
 		if err != nil {
 			return nil, err
 		}
-		if id != "" {
-			out = append(out, Membership{Group: id, Mount: mount, Name: canonical(name)})
+		if *id != "" {
+			out = append(out, Membership{Group: *id, Mount: mount, Name: canonical(name)})
 		}
 	}
 	slices.SortFunc(out, Membership.compare)
@@ -171,7 +198,7 @@ func (s *Store) Regroup(ctx context.Context, entityID, mount string, groups []st
 // the token method's, and makes both where there is none. Contract: tokens §4.7.
 func (s *Store) EntityOf(tx store.Tx, mount, name string) (id string, err error) {
 	area := s.area.Within(tx)
-	old, next, err := s.afterLogin(area, mount, &backend.Alias{Name: name}, nil, newID())
+	old, next, err := s.afterLogin(area, s.aliasEntry(mount, name), mount, &backend.Alias{Name: name}, nil, "")
 	if errors.Is(err, errNobody) {
 		return "", backend.Errorf(backend.Denied, "entity from given entity alias is disabled")
 	}

@@ -24,7 +24,7 @@ func TestLoginWrites(t *testing.T) {
 	for range 3 {
 		known, err := r.login("up", "A")
 		r.ok(err)
-		if known.Remember != nil || known.Created {
+		if known.Changed || known.Created {
 			t.Errorf("a login that changes nothing wants to write: %+v", known)
 		}
 	}
@@ -192,28 +192,108 @@ func TestLoginRaces(t *testing.T) {
 			r.ok(r.MergeEntities(r.ctx, Merge{From: []string{id}, To: r.entity("other")}))
 		}},
 	} {
-		t.Run(tt.line, func(t *testing.T) {
-			r := newRoom(t)
-			view, _, err := r.WriteAlias(r.ctx, AliasChange{Name: "x", Mount: "up", EntityID: r.entity("e", "p")})
-			r.ok(err)
-			known, err := r.Recognise(r.ctx, "up", &backend.Alias{Name: "x", Metadata: map[string]string{"k": "v"}}, nil)
-			r.ok(err)
-			tt.meanwhile(r, view.EntityID, view.ID)
-			if err := r.raw.Update(r.ctx, known.Remember); err != ErrRaced {
-				t.Errorf("the login ends with %v", err)
-			}
-			if e, err := r.Entity(r.ctx, Selector{ID: view.EntityID}); err != nil || e != nil && e.Name != "e" {
-				t.Errorf("the entity is now %v, %v", e, err)
-			}
-		})
+		// A login that has something to write, and one that has not.
+		for _, metadata := range []map[string]string{{"k": "v"}, nil} {
+			t.Run(fmt.Sprint(tt.line, metadata), func(t *testing.T) {
+				r := newRoom(t)
+				view, _, err := r.WriteAlias(r.ctx, AliasChange{Name: "x", Mount: "up", EntityID: r.entity("e", "p")})
+				r.ok(err)
+				known, err := r.Recognise(r.ctx, "up", &backend.Alias{Name: "x", Metadata: metadata}, nil)
+				r.ok(err)
+				if known.Changed != (metadata != nil) {
+					t.Errorf("the login changes something: %v", known.Changed)
+				}
+				tt.meanwhile(r, view.EntityID, view.ID)
+				if err := r.raw.Update(r.ctx, known.Remember); err != ErrRaced {
+					t.Errorf("the login ends with %v", err)
+				}
+				if e, err := r.Entity(r.ctx, Selector{ID: view.EntityID}); err != nil || e != nil && e.Name != "e" {
+					t.Errorf("the entity is now %v, %v", e, err)
+				}
+			})
+		}
 	}
+	for _, metadata := range []map[string]string{{"k": "v"}, nil} {
+		r := newRoom(t)
+		id := r.mustLogin("up", "x")
+		known, err := r.Recognise(r.ctx, "up", &backend.Alias{Name: "x", Metadata: metadata}, nil)
+		r.ok(err)
+		_, _, err = r.WriteEntity(r.ctx, EntityChange{ID: id, Disabled: ptr(true)})
+		r.ok(err)
+		r.refused(r.raw.Update(r.ctx, known.Remember), backend.Denied)
+		_, err = r.login("up", "x")
+		r.refused(err, backend.Denied)
+	}
+}
+
+// What is remembered of who logged in before follows every change.
+func TestLoginsSeeChanges(t *testing.T) {
 	r := newRoom(t)
 	id := r.mustLogin("up", "x")
-	known, err := r.Recognise(r.ctx, "up", &backend.Alias{Name: "x", Metadata: map[string]string{"k": "v"}}, nil)
-	r.ok(err)
-	_, _, err = r.WriteEntity(r.ctx, EntityChange{ID: id, Disabled: ptr(true)})
-	r.ok(err)
-	r.refused(r.raw.Update(r.ctx, known.Remember), backend.Denied)
+	warm := func(mount, name string, groups ...string) string {
+		for range 2 {
+			r.mustLogin(mount, name, groups...)
+		}
+		return r.mustLogin(mount, name, groups...)
+	}
+	warm("up", "x")
+	t.Run("the entity is disabled, and enabled", func(t *testing.T) {
+		_, _, err := r.WriteEntity(r.ctx, EntityChange{ID: id, Disabled: ptr(true)})
+		r.ok(err)
+		_, err = r.login("up", "x")
+		r.refused(err, backend.Denied)
+		_, _, err = r.WriteEntity(r.ctx, EntityChange{ID: id, Disabled: ptr(false)})
+		r.ok(err)
+		if warm("up", "x") != id {
+			t.Error("it is somebody else")
+		}
+	})
+	t.Run("a group's alias comes, is renamed and goes", func(t *testing.T) {
+		warm("up", "x", "ops")
+		g := r.group(GroupChange{ByName: "g", Type: "external", Policies: &[]string{"p"}})
+		made, err := r.WriteGroupAlias(r.ctx, GroupAliasChange{Name: "ops", Mount: "up", GroupID: g})
+		r.ok(err)
+		warm("up", "x", "ops")
+		r.has(id, "p")
+		_, err = r.WriteGroupAlias(r.ctx, GroupAliasChange{ID: made.ID, Name: "dev"})
+		r.ok(err)
+		warm("up", "x", "ops")
+		r.has(id)
+		warm("up", "x", "dev")
+		r.has(id, "p")
+		r.ok(r.DeleteGroup(r.ctx, Selector{ID: g}))
+		warm("up", "x", "dev")
+		r.has(id)
+	})
+	t.Run("the alias is moved", func(t *testing.T) {
+		other := r.entity("other")
+		_, _, err := r.WriteAlias(r.ctx, AliasChange{Name: "x", Mount: "up", EntityID: other})
+		r.ok(err)
+		if warm("up", "x") != other {
+			t.Error("the login finds the entity that had the alias")
+		}
+	})
+	t.Run("the entity is merged away", func(t *testing.T) {
+		other, into := r.mustLogin("up", "x"), r.entity("into")
+		r.ok(r.MergeEntities(r.ctx, Merge{From: []string{other}, To: into}))
+		if warm("up", "x") != into {
+			t.Error("the login finds the entity that is gone")
+		}
+	})
+	t.Run("the entity is deleted", func(t *testing.T) {
+		into := r.mustLogin("up", "x")
+		r.ok(r.DeleteEntity(r.ctx, Selector{ID: into}))
+		if warm("up", "x") == into {
+			t.Error("the login finds the entity that is gone")
+		}
+	})
+	t.Run("the mount is forgotten", func(t *testing.T) {
+		was := r.mustLogin("up", "x")
+		r.ok(r.ForgetMount(r.ctx, "up"))
+		if warm("up", "x") == was {
+			t.Error("the login finds an alias of the mount that was")
+		}
+	})
 }
 
 // A directory that answers with more groups than anybody is in gets nobody in, and none are left out

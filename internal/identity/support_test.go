@@ -107,7 +107,7 @@ func (r *room) login(mount, name string, groups ...string) (*Known, error) {
 func (r *room) loginWith(mount string, alias *backend.Alias, groups ...string) (*Known, error) {
 	for {
 		known, err := r.Recognise(r.ctx, mount, alias, groups)
-		if err != nil || known.Remember == nil {
+		if err != nil || !known.Changed {
 			return known, err
 		}
 		if err = r.raw.Update(r.ctx, known.Remember); !errors.Is(err, ErrRaced) {

@@ -21,6 +21,7 @@ import (
 	"jeton/internal/config"
 	"jeton/internal/mount"
 	"jeton/internal/node"
+	"jeton/internal/store"
 	"jeton/internal/store/embedded"
 )
 
@@ -33,11 +34,17 @@ type benched struct {
 
 func newBenched(b *testing.B) *benched {
 	b.Helper()
-	ctx := context.Background()
-	raw, err := embedded.Open(ctx, embedded.Options{Path: b.TempDir()})
+	raw, err := embedded.Open(b.Context(), embedded.Options{Path: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
+	return benchedOver(b, raw)
+}
+
+// benchedOver is newBenched over any store.
+func benchedOver(b testing.TB, raw store.Store) *benched {
+	b.Helper()
+	ctx := context.Background()
 	log := slog.New(slog.DiscardHandler)
 	n := node.New(raw, nil, clock.NewSteady(time.Now, time.Time{}), node.Settings{
 		Limits: mount.Limits{DefaultTTL: time.Hour, MaxTTL: 24 * time.Hour}, Log: log,
@@ -93,7 +100,7 @@ func (s *benched) send(k *kept, method, path, token, body string) error {
 	return nil
 }
 
-func (s *benched) must(b *testing.B, method, path, token, body string) []byte {
+func (s *benched) must(b testing.TB, method, path, token, body string) []byte {
 	b.Helper()
 	k := &kept{header: http.Header{}}
 	if err := s.send(k, method, path, token, body); err != nil {

@@ -408,14 +408,17 @@ func (x *exchange) issue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x.response.Auth = issued.Token.Auth(issued.Text, added, issued.TTL)
+	if len(added) > 0 {
+		x.response.Auth = issued.Token.Auth(issued.Text, added, issued.TTL)
+	}
 	plan, err := x.house.Tokens.PlanOf(ctx, issued.Token, x.mounted.Info)
 	x.response.Auth.RenewalPlan = plan.Answer()
 	return err
 }
 
-// issueKnown has the token issued to the entity of who logged in. What is new about the entity
-// is written in the transaction that stores the token. Contract: auth-methods §1.1-1.
+// issueKnown has the token issued to the entity of who logged in. That this still holds is proved,
+// and what is new about the entity written, in the transaction that stores the token.
+// Contract: auth-methods §1.1-1.
 func (x *exchange) issueKnown(ctx context.Context) (*token.Issued, error) {
 	login := *x.response.Login
 	entity := ""
@@ -426,18 +429,22 @@ func (x *exchange) issueKnown(ctx context.Context) (*token.Issued, error) {
 			return nil, err
 		}
 		entity, x.newcomer = known.EntityID, known.Created
-		if consume := login.Consume; consume == nil {
-			login.Consume = known.Remember
-		} else if known.Remember != nil {
-			login.Consume = func(tx store.Tx) error {
-				if err := consume(tx); err != nil {
-					return err
-				}
-				return known.Remember(tx)
-			}
-		}
+		login.Consume = both(login.Consume, known.Remember)
 	}
 	return x.house.Tokens.IssueLogin(ctx, &login, x.mounted.Info, x.path, entity)
+}
+
+// both runs two parts of one transaction, the first of which may be missing.
+func both(first, second func(tx store.Tx) error) func(tx store.Tx) error {
+	if first == nil {
+		return second
+	}
+	return func(tx store.Tx) error {
+		if err := first(tx); err != nil {
+			return err
+		}
+		return second(tx)
+	}
 }
 
 // finish encodes the answer's data, and wraps the whole if that was asked for.

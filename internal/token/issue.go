@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"jeton/internal/backend"
@@ -24,7 +25,7 @@ func (s *Store) IssueLogin(ctx context.Context, login *backend.Login, mount back
 	}
 	names := login.Policies
 	if !login.NoDefaultPolicy {
-		names = append(slices.Clone(names), defaultPolicy)
+		names = append(slices.Clip(names), defaultPolicy)
 	}
 	var err error
 	if t.Policies, err = canonicalPolicies(names); err != nil {
@@ -108,23 +109,11 @@ func loginType(tuned string, asked backend.TokenType) backend.TokenType {
 
 // loginName is the mount's path with dashes, and the method's name for the user behind it.
 func loginName(mountPath, name string) string {
-	path := []byte(mountPath)
-	if len(path) > 5 && string(path[:5]) == "auth/" {
-		path = path[5:]
-	}
-	if n := len(path); n > 0 && path[n-1] == '/' {
-		path = path[:n-1]
-	}
-	path = slices.Clone(path)
-	for i := range path {
-		if path[i] == '/' {
-			path[i] = '-'
-		}
-	}
+	path := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(mountPath, "auth/"), "/"), "/", "-")
 	if name == "" {
-		return string(path)
+		return path
 	}
-	return string(path) + "-" + name
+	return path + "-" + name
 }
 
 // rootPath is the issuing path of root tokens without a lease.

@@ -13,6 +13,8 @@ import (
 	"jeton/internal/auth"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/mac"
+	"jeton/internal/record"
 	"jeton/internal/store"
 )
 
@@ -22,8 +24,10 @@ type Method struct {
 	clock clock.Clock
 	hash  hashes
 	roles *roleCache
-	uses  *lastUses
-	// unsubscribe ends what keeps roles and uses true.
+	// secrets are those that logins have met, by the keys of their records.
+	secrets *record.Memo[secret]
+	uses    *lastUses
+	// unsubscribe ends what keeps roles, secrets and uses true.
 	unsubscribe func()
 	// tidying is set while a tidy runs: one at a time.
 	tidying atomic.Bool
@@ -41,9 +45,13 @@ func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Method{area: env.Area, clock: env.Clock, hash: hashes{key}, roles: newRoleCache(), uses: newLastUses(env.Clock)}
+	m := &Method{
+		area: env.Area, clock: env.Clock, hash: hashes{mac.NewKey(key)},
+		roles: newRoleCache(), secrets: record.NewMemo[secret](rememberedSecrets, nil), uses: newLastUses(env.Clock),
+	}
 	m.unsubscribe = env.Area.Subscribe(func(c store.Commit) {
 		m.roles.changed(c)
+		m.secrets.Changed(c)
 		m.uses.changed(c)
 	})
 	return m, nil

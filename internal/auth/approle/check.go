@@ -76,13 +76,17 @@ func wrong(yes bool) error {
 
 // role checks a role, and that its role id leads to it.
 func (c *checker) role(name string) error {
-	role, err := getRole(c.r, name)
-	if err != nil || role == nil {
+	stored, err := c.r.Get(roleKey(name))
+	role := &roleRecord{}
+	if err == nil {
+		err = record.Decode(stored, role)
+	}
+	if err != nil {
 		c.blind = true
 		return c.say(err, "a role that cannot be read")
 	}
 	c.roles[string(role.UID)] = true
-	if _, err := role.ready(); err != nil || role.Name != name || len(role.UID) != uidSize {
+	if _, err := readyRole(stored); err != nil || role.Name != name || len(role.UID) != uidSize {
 		c.report("a role that cannot be used")
 	}
 	owner, err := c.r.Get(roleIDKey(c.m.hash.roleID(role.RoleID)))

@@ -1,11 +1,11 @@
 package approle
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"strings"
 	"time"
+
+	"jeton/internal/mac"
 )
 
 // The area of a mount:
@@ -32,7 +32,7 @@ const (
 	accessorPart = "/accessor/"
 	expiryPart   = "/expiry/"
 
-	hashSize = sha256.Size
+	hashSize = mac.Size
 	uidSize  = 16
 )
 
@@ -65,14 +65,12 @@ func expiryKey(uid []byte, end time.Time, hash []byte) []byte {
 // hashes turns what callers present into parts of keys. The HMAC keeps ids out of the keys,
 // which are not encrypted, bounds their length, and makes a lookup by key a comparison whose
 // time tells nothing. The first byte keeps the kinds of id apart.
-type hashes struct{ key []byte }
+type hashes struct{ key *mac.Key }
 
 func (h hashes) of(kind byte, uid []byte, text string) []byte {
-	mac := hmac.New(sha256.New, h.key)
-	mac.Write([]byte{kind})
-	mac.Write(uid)
-	mac.Write([]byte(strings.TrimSpace(text)))
-	return mac.Sum(nil)
+	return h.key.Append(make([]byte, 0, hashSize), func(message []byte) []byte {
+		return append(append(append(message, kind), uid...), strings.TrimSpace(text)...)
+	})
 }
 
 // roleID is trimmed, as at login. Contract: auth-methods §2.4.

@@ -1,8 +1,8 @@
 package approle
 
 import (
+	"bytes"
 	"encoding/binary"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,22 +35,27 @@ type lastUses struct {
 	clock clock.Clock
 	mu    struct {
 		sync.Mutex
-		// written is when the time of a secret id was last written, by UID and hash.
-		written map[string]time.Time
+		// written is when the time of a secret id was last written.
+		written map[ownName]time.Time
 	}
 }
 
+// ownName is a role's UID and the hash of one of its secret ids.
+type ownName [uidSize + hashSize]byte
+
 func newLastUses(clock clock.Clock) *lastUses {
 	u := &lastUses{clock: clock}
-	u.mu.written = map[string]time.Time{}
+	u.mu.written = map[ownName]time.Time{}
 	return u
 }
 
 // note writes that a secret id without limit was used, unless that is known well enough. It
 // runs in the login's transaction, and may do so more than once.
 func (u *lastUses) note(tx store.Tx, uid, hash []byte, now time.Time) error {
+	var name ownName
+	copy(name[copy(name[:], uid):], hash)
 	u.mu.Lock()
-	written, known := u.mu.written[string(uid)+string(hash)]
+	written, known := u.mu.written[name]
 	u.mu.Unlock()
 	if known && now.Sub(written) < useEvery {
 		return nil
@@ -70,7 +75,7 @@ func (u *lastUses) changed(commit store.Commit) {
 	}
 }
 
-func (u *lastUses) remember(name string, used bool) {
+func (u *lastUses) remember(name ownName, used bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !used {
@@ -83,13 +88,14 @@ func (u *lastUses) remember(name string, used bool) {
 	u.mu.written[name] = u.clock.Now()
 }
 
-// ownedName is the UID and the hash in a key of that part.
-func ownedName(key []byte, part string) (string, bool) {
-	rest, ok := strings.CutPrefix(string(key), ownedPrefix)
-	if !ok || len(rest) != uidSize+len(part)+hashSize || rest[uidSize:uidSize+len(part)] != part {
-		return "", false
+// ownedName is what a key of that part names.
+func ownedName(key []byte, part string) (name ownName, ok bool) {
+	rest, ok := bytes.CutPrefix(key, []byte(ownedPrefix))
+	if !ok || len(rest) != len(name)+len(part) || string(rest[uidSize:uidSize+len(part)]) != part {
+		return name, false
 	}
-	return rest[:uidSize] + rest[uidSize+len(part):], true
+	copy(name[copy(name[:], rest[:uidSize]):], rest[uidSize+len(part):])
+	return name, true
 }
 
 // lastUse is when s was last used; zero for never.

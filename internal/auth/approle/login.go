@@ -1,11 +1,11 @@
 package approle
 
 import (
+	"bytes"
 	"context"
-	"maps"
+	"errors"
 	"net/netip"
 	"strings"
-	"time"
 
 	"jeton/internal/auth"
 	"jeton/internal/backend"
@@ -25,9 +25,9 @@ func refused() error { return backend.Invalidf("invalid role or secret ID") }
 // proof is what a login found out.
 type proof struct {
 	role *role
-	// secret and its hash are nil where the role does without secret ids.
-	secret *secretRecord
-	hash   []byte
+	// secret, its hash and the key of its record are nil where the role does without secret ids.
+	secret    *secret
+	hash, key []byte
 }
 
 // login proves a role id and a secret id. It writes nothing: what is to be spent is spent in
@@ -48,61 +48,56 @@ func (m *Method) login(ctx context.Context, c *backend.Call, req *loginRequest) 
 	if err != nil {
 		return nil, err
 	}
-	state, err := record.Encode(&loginState{UID: p.role.UID, Name: p.role.Name})
-	if err != nil {
-		return nil, err
-	}
-	metadata := map[string]string{}
-	if p.secret != nil {
-		maps.Copy(metadata, p.secret.Metadata)
-	}
-	metadata["role_name"] = p.role.Name
 	login := p.role.Login(bound)
-	login.Metadata = metadata
-	login.Alias = &backend.Alias{Name: p.role.RoleID, Metadata: maps.Clone(metadata)}
-	login.State = state
+	login.Metadata, login.State = p.role.metadata, p.role.state
+	if p.secret != nil {
+		login.Metadata = p.secret.metadata
+	}
+	login.Alias = &backend.Alias{Name: p.role.RoleID, Metadata: login.Metadata}
 	login.Consume = func(tx store.Tx) error { return m.consume(m.area.Within(tx), p) }
 	return &backend.Response{Login: login}, nil
 }
 
-// prove finds the role and the secret id in one state of the store. An unknown role costs the
-// same look for a secret id.
+// prove finds the role and the secret id: both as they are remembered, or in one state of the
+// store. An unknown role costs the same look for a secret id.
 func (m *Method) prove(ctx context.Context, roleID, secretID string) (*proof, error) {
 	p := &proof{}
-	now := m.clock.Now()
-	err := m.area.View(ctx, func(r store.Reader) error {
-		*p = proof{role: m.roles.get(roleID)}
-		if p.role == nil {
-			var err error
-			if p.role, err = m.loadRole(r, roleID); err != nil {
-				return err
-			}
-		}
-		uid := make([]byte, uidSize)
-		if p.role != nil {
-			uid = p.role.UID
-			if !p.role.BindSecretID {
-				return nil
-			}
-			if secretID == "" {
-				return missing("secret_id")
-			}
-		}
-		p.hash = m.hash.secret(uid, secretID)
-		var err error
-		if p.secret, err = getSecret(r, uid, p.hash, now); err != nil {
-			return err
-		}
-		if p.role == nil || p.secret == nil {
-			return refused()
-		}
-		return nil
-	})
+	look := func(r store.Reader) error { return m.find(r, p, roleID, secretID) }
+	err := look(record.Unread{})
+	if errors.Is(err, record.ErrUnread) {
+		err = m.area.View(ctx, look)
+	}
 	return p, err
 }
 
-// loadRole reads a role by its role id into the cache; nil when there is none.
-func (m *Method) loadRole(r store.Reader, roleID string) (*role, error) {
+func (m *Method) find(r store.Reader, p *proof, roleID, secretID string) (err error) {
+	*p = proof{}
+	if p.role, err = m.findRole(r, roleID); err != nil {
+		return err
+	}
+	found := p.role
+	if found == nil {
+		found = &role{roleRecord: roleRecord{UID: make([]byte, uidSize), BindSecretID: true}}
+	}
+	if !found.BindSecretID {
+		return nil
+	}
+	if p.role != nil && secretID == "" {
+		return missing("secret_id")
+	}
+	p.hash = m.hash.secret(found.UID, secretID)
+	p.key = secretKey(found.UID, p.hash)
+	if p.secret, err = m.findSecret(r, found, p.key); err == nil && p.secret == nil {
+		err = refused()
+	}
+	return err
+}
+
+// findRole finds a role by its role id; nil when there is none.
+func (m *Method) findRole(r store.Reader, roleID string) (*role, error) {
+	if known := m.roles.get(roleID); known != nil {
+		return known, nil
+	}
 	name, err := r.Get(roleIDKey(m.hash.roleID(roleID)))
 	if isNotFound(err) {
 		return nil, nil
@@ -110,16 +105,28 @@ func (m *Method) loadRole(r store.Reader, roleID string) (*role, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec, err := getRole(r, string(name))
-	if rec == nil || err != nil {
+	stored, err := r.Get(roleKey(string(name)))
+	if isNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	loaded, err := rec.ready()
+	loaded, err := readyRole(stored)
 	if err != nil {
 		return nil, err
 	}
 	m.roles.put(loaded, r.Position())
 	return loaded, nil
+}
+
+// findSecret finds a secret id of the role that has not expired; nil when there is none.
+func (m *Method) findSecret(r store.Reader, of *role, key []byte) (*secret, error) {
+	s, err := m.secrets.Read(r, key, of.readySecret)
+	if s == nil || err != nil || ended(s.Expires, m.clock.Now()) {
+		return nil, err
+	}
+	return s, nil
 }
 
 // checkSources checks where the login comes from, and returns what bounds the token: the
@@ -128,24 +135,22 @@ func (m *Method) loadRole(r store.Reader, roleID string) (*role, error) {
 func (p *proof) checkSources(source netip.Addr) ([]netip.Prefix, error) {
 	bound := p.role.tokenSources
 	source = source.Unmap()
-	if p.secret != nil {
-		sources, err := narrower("", p.secret.CIDRs, p.role.SecretIDBoundCIDRs)
-		if err != nil {
+	if s := p.secret; s != nil {
+		if err := within("", s.sources, p.role.sources); err != nil {
 			return nil, err
 		}
-		if !auth.Within(sources, source) {
+		if !auth.Within(s.sources, source) {
 			text := "source address %q unauthorized through CIDR restrictions on the secret ID"
-			if p.secret.NumUses > 0 {
+			if s.NumUses > 0 {
 				text = "source address %q unauthorized by CIDR restrictions on the secret ID"
 			}
 			return nil, backend.Invalidf(text, source)
 		}
-		own, err := narrower("token ", p.secret.TokenCIDRs, p.role.BoundCIDRs)
-		if err != nil {
+		if err := within("token ", s.tokenSources, p.role.tokenSources); err != nil {
 			return nil, err
 		}
-		if len(own) > 0 {
-			bound = own
+		if len(s.tokenSources) > 0 {
+			bound = s.tokenSources
 		}
 	}
 	if !auth.Within(p.role.sources, source) {
@@ -157,35 +162,56 @@ func (p *proof) checkSources(source netip.Addr) ([]netip.Prefix, error) {
 // consume runs in the transaction that stores the token. It judges again what may have
 // changed since the proof, and spends one use. It may run more than once.
 func (m *Method) consume(tx store.Tx, p *proof) error {
-	if p.secret == nil {
-		r, err := getRole(tx, p.role.Name)
-		if err == nil && (r == nil || r.BindSecretID || string(r.UID) != string(p.role.UID)) {
-			err = refused()
-		}
+	if err := m.confirm(tx, p.role); err != nil || p.secret == nil {
 		return err
 	}
-	// The secret id goes with its role, so that this says that the role is there, too.
-	now := m.clock.Now()
-	s, err := getSecret(tx, p.role.UID, p.hash, now)
+	s, err := m.findSecret(tx, p.role, p.key)
 	if err != nil {
 		return err
 	}
 	if s == nil || s.Accessor != p.secret.Accessor {
 		return refused()
 	}
-	return m.spend(tx, p, s, now)
+	return m.spend(tx, p, s)
 }
 
-func (m *Method) spend(tx store.Tx, p *proof, s *secretRecord, now time.Time) error {
+// confirm makes sure in tx that the role is still what the login was judged by: an operator who
+// has taken a policy from it, say, meets no token that has it and is younger than the change.
+func (m *Method) confirm(tx store.Tx, r *role) error {
+	if m.roles.get(r.RoleID) == r {
+		return nil
+	}
+	// It was changed, or has made room for others.
+	stored, err := tx.Get(roleKey(r.Name))
+	if isNotFound(err) {
+		return refused()
+	}
+	if err != nil || bytes.Equal(stored, r.stored) {
+		return err
+	}
+	now, err := readyRole(stored)
+	if err != nil {
+		return err
+	}
+	if now.RoleID != r.RoleID || !bytes.Equal(now.UID, r.UID) {
+		return refused()
+	}
+	return backend.Errorf(backend.Conflict, "the role was changed during the login: try again")
+}
+
+// spend takes a use.
+func (m *Method) spend(tx store.Tx, p *proof, s *secret) error {
+	now := m.clock.Now()
 	switch s.NumUses {
 	case 0:
 		return m.uses.note(tx, p.role.UID, p.hash, now)
 	case 1:
-		return m.eraseSecret(tx, p.role.UID, p.hash, s)
+		return m.eraseSecret(tx, p.role.UID, p.hash, &s.secretRecord)
 	}
-	s.NumUses--
-	s.Updated = now.Truncate(precision)
-	return record.Put(tx, secretKey(p.role.UID, p.hash), s)
+	left := s.secretRecord
+	left.NumUses--
+	left.Updated = now.Truncate(precision)
+	return record.Put(tx, p.key, &left)
 }
 
 // loginState stays with a token, to find its role again at renewal.

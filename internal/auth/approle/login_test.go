@@ -1,6 +1,8 @@
 package approle_test
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -227,7 +229,6 @@ func TestErrorsRepeatNoSecret(t *testing.T) {
 // What changes between the proof and the token is seen in the transaction.
 func TestChangedDuringLogin(t *testing.T) {
 	b := roleWith(t, object{"secret_id_bound_cidrs": "127.0.0.0/8", "secret_id_ttl": "1h"})
-	id := roleID(t, b, "r")
 	rows := []struct {
 		name   string
 		change func(secret string)
@@ -240,11 +241,13 @@ func TestChangedDuringLogin(t *testing.T) {
 			b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": secret})
 		}},
 		{"expired", func(string) { b.Clock.Add(time.Hour) }},
+		{"role id rotated", func(string) { b.Must(t, backend.Update, "role/r/role-id", object{"role_id": "other"}) }},
 		{"role deleted", func(string) { b.Must(t, backend.Delete, "role/r", nil) }},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			secret, _ := generate(t, b, "r", nil)
+			id := roleID(t, b, "r")
 			response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": id, "secret_id": secret})
 			if err != nil {
 				t.Fatal(err)
@@ -253,6 +256,39 @@ func TestChangedDuringLogin(t *testing.T) {
 			authtest.Is(t, b.Store.Update(t.Context(), response.Login.Consume), backend.Invalid, invalid)
 		})
 	}
+	t.Run("role changed", func(t *testing.T) {
+		b := roleWith(t, object{"token_policies": "a,b"})
+		id := roleID(t, b, "r")
+		secret, accessor := generate(t, b, "r", nil)
+		begun := func() *backend.Login {
+			response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": id, "secret_id": secret})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return response.Login
+		}
+		login := begun()
+		b.Must(t, backend.Update, "role/r", object{"token_policies": "a"})
+		authtest.Is(t, b.Store.Update(t.Context(), login.Consume), backend.Conflict, "the role was changed during the login: try again")
+		if got := lastUsed(t, b, accessor); got != never {
+			t.Errorf("the refused login counts as a use at %s", got)
+		}
+		login = begun()
+		if err := b.Store.Update(t.Context(), login.Consume); err != nil || !slices.Equal(login.Policies, []string{"a"}) {
+			t.Errorf("another try: %v, policies %v", err, login.Policies)
+		}
+	})
+	t.Run("spent by another", func(t *testing.T) {
+		b := roleWith(t, object{"secret_id_num_uses": 1})
+		id := roleID(t, b, "r")
+		secret, _ := generate(t, b, "r", nil)
+		response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": id, "secret_id": secret})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustLogin(t, b, id, secret)
+		authtest.Is(t, b.Store.Update(t.Context(), response.Login.Consume), backend.Invalid, invalid)
+	})
 	t.Run("role without secret ids deleted", func(t *testing.T) {
 		b.Must(t, backend.Update, "role/open", object{"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.1"})
 		response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": roleID(t, b, "open")})
@@ -305,6 +341,132 @@ func TestCachedRoleIsNeverStale(t *testing.T) {
 }
 
 // Ids work across a restart: the mount's key is stored.
+// Logins and changes of their role, at once: every token has the policies that the role had in the
+// state that the token was stored in. None is younger than a change and does not know of it.
+func TestTokensAgreeWithTheOrderOfCommits(t *testing.T) {
+	b := roleWith(t, object{"role_id": "r-1", "token_policies": "p0"})
+	b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": "s-1"})
+	const changes = 100
+	// changed are the commits that wrote the role, in order. The feed tells them one by one.
+	var changed []uint64
+	defer b.Area.Subscribe(func(c store.Commit) {
+		if slices.ContainsFunc(c.Keys, func(k []byte) bool { return string(k) == "role/r" }) {
+			changed = append(changed, c.Position)
+		}
+	})()
+	type token struct {
+		position uint64
+		policy   string
+	}
+	running, stop := context.WithCancel(t.Context())
+	some := make(chan struct{})
+	tokens := make([][]token, 4)
+	var all sync.WaitGroup
+	for i := range tokens {
+		all.Go(func() {
+			defer stop() // Nobody waits for who has failed.
+			for running.Err() == nil {
+				response, err := b.Do(t.Context(), backend.Update, "login", object{"role_id": "r-1", "secret_id": "s-1"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				at := uint64(0)
+				err = b.Store.Update(t.Context(), func(tx store.Tx) error {
+					at = tx.Position()
+					if err := response.Login.Consume(tx); err != nil {
+						return err
+					}
+					return tx.Put(fmt.Appendf(nil, "token/%d", i), nil)
+				})
+				switch {
+				case err == nil:
+					tokens[i] = append(tokens[i], token{at, response.Login.Policies[0]})
+					select {
+					case some <- struct{}{}:
+					default:
+					}
+				case backend.KindOf(err) != backend.Conflict:
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range changes {
+		b.Must(t, backend.Update, "role/r", object{"token_policies": fmt.Sprint("p", i+1)})
+		if i%4 == 0 {
+			select {
+			case <-some:
+			case <-running.Done():
+			}
+		}
+	}
+	stop()
+	all.Wait()
+	for _, of := range tokens {
+		for _, one := range of {
+			before, _ := slices.BinarySearch(changed, one.position)
+			if want := fmt.Sprint("p", before); one.policy != want {
+				t.Errorf("the token of commit %d has %s, the role then had %s", one.position, one.policy, want)
+			}
+		}
+	}
+	if len(changed) != changes {
+		t.Errorf("%d changes were told", len(changed))
+	}
+}
+
+// What is remembered of secret ids follows every change, as those who log in with them see at once.
+func TestRememberedSecretIDIsNeverStale(t *testing.T) {
+	rows := []struct {
+		name string
+		end  func(b *authtest.Bench, accessor string)
+	}{
+		{"destroyed", func(b *authtest.Bench, _ string) {
+			b.Must(t, backend.Update, "role/r/secret-id/destroy", object{"secret_id": "s-1"})
+		}},
+		{"destroyed by its accessor", func(b *authtest.Bench, accessor string) {
+			b.Must(t, backend.Update, "role/r/secret-id-accessor/destroy", object{"secret_id_accessor": accessor})
+		}},
+		{"expired", func(b *authtest.Bench, _ string) { b.Clock.Add(time.Hour) }},
+		{"expired and tidied", func(b *authtest.Bench, _ string) {
+			b.Clock.Add(time.Hour)
+			b.Must(t, backend.Update, "tidy/secret-id", nil)
+		}},
+		{"its role deleted, and made again", func(b *authtest.Bench, _ string) {
+			b.Must(t, backend.Delete, "role/r", nil)
+			b.Must(t, backend.Update, "role/r", object{"role_id": "r-1"})
+		}},
+		{"all of the mount removed", func(b *authtest.Bench, _ string) {
+			err := b.Area.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteRange(nil, nil) })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			b := roleWith(t, object{"role_id": "r-1"})
+			made := b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": "s-1", "ttl": "1h", "metadata": object{"k": "old"}})
+			for range 2 {
+				if l := mustLogin(t, b, "r-1", "s-1"); l.Metadata["k"] != "old" || l.Metadata["role_name"] != "r" {
+					t.Errorf("metadata %v", l.Metadata)
+				}
+			}
+			row.end(b, made["secret_id_accessor"].(string))
+			refused(t, b, "r-1", "s-1", invalid)
+			if _, err := b.Do(t.Context(), backend.Update, "role/r", object{"role_id": "r-1"}); err != nil {
+				t.Fatal(err)
+			}
+			b.Must(t, backend.Update, "role/r/custom-secret-id", object{"secret_id": "s-1", "metadata": object{"k": "new"}})
+			if l := mustLogin(t, b, "r-1", "s-1"); l.Metadata["k"] != "new" {
+				t.Errorf("metadata of the next of that name %v", l.Metadata)
+			}
+		})
+	}
+}
+
 func TestRestart(t *testing.T) {
 	b := roleWith(t, nil)
 	id := roleID(t, b, "r")

@@ -39,18 +39,29 @@ type role struct {
 	roleRecord
 	// sources are SecretIDBoundCIDRs, tokenSources the TokenRecord's BoundCIDRs.
 	sources, tokenSources []netip.Prefix
+	// stored is the record's bytes.
+	stored []byte
+	// state is what stays with the tokens, metadata what they say where their secret id has none.
+	state    []byte
+	metadata map[string]string
 }
 
-func (r *roleRecord) ready() (*role, error) {
-	sources, err := auth.ParsePrefixes(r.SecretIDBoundCIDRs)
-	if err != nil {
+// readyRole makes a stored role ready for use.
+func readyRole(stored []byte) (*role, error) {
+	r := &role{stored: stored}
+	if err := record.Decode(stored, &r.roleRecord); err != nil {
 		return nil, err
 	}
-	tokenSources, err := auth.ParsePrefixes(r.BoundCIDRs)
-	if err != nil {
+	var err error
+	if r.sources, err = auth.ParsePrefixes(r.SecretIDBoundCIDRs); err != nil {
 		return nil, err
 	}
-	return &role{roleRecord: *r, sources: sources, tokenSources: tokenSources}, nil
+	if r.tokenSources, err = auth.ParsePrefixes(r.BoundCIDRs); err != nil {
+		return nil, err
+	}
+	r.metadata = map[string]string{"role_name": r.Name}
+	r.state, err = record.Encode(&loginState{UID: r.UID, Name: r.Name})
+	return r, err
 }
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

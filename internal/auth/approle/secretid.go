@@ -2,6 +2,7 @@ package approle
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -25,6 +26,38 @@ type secretRecord struct {
 	// CIDRs bound where logins may come from, TokenCIDRs where the tokens may be used.
 	CIDRs      []string `cbor:"8,keyasint,omitempty"`
 	TokenCIDRs []string `cbor:"9,keyasint,omitempty"`
+}
+
+// secret is a secret id ready for use. It is shared by logins and must not be changed.
+type secret struct {
+	secretRecord
+	// sources are CIDRs, tokenSources TokenCIDRs.
+	sources, tokenSources []netip.Prefix
+	// metadata is what the tokens say: the secret id's and the name of its role.
+	metadata map[string]string
+}
+
+// rememberedSecrets bounds the secret ids that are kept ready for use: some four megabytes a mount.
+const rememberedSecrets = 4096
+
+// readySecret makes a stored secret id of the role ready for use.
+func (r *role) readySecret(stored []byte) (*secret, error) {
+	s := &secret{metadata: r.metadata}
+	if err := record.Decode(stored, &s.secretRecord); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.sources, err = parseBlocks("", s.CIDRs); err != nil {
+		return nil, err
+	}
+	if s.tokenSources, err = parseBlocks("token ", s.TokenCIDRs); err != nil {
+		return nil, err
+	}
+	if len(s.Metadata) > 0 {
+		s.metadata = maps.Clone(s.Metadata)
+		maps.Copy(s.metadata, r.metadata)
+	}
+	return s, nil
 }
 
 // precision is that of the stored times. Records keep a time as a floating point number of
@@ -174,11 +207,10 @@ func (req *generateRequest) resolve(r *roleRecord, metadata map[string]string, m
 			return nil, backend.Invalidf("ttl cannot be longer than the role's secret_id_ttl")
 		}
 	}
-	if _, err := narrower("", t.cidrs, r.SecretIDBoundCIDRs); err != nil {
+	if err := narrower("", t.cidrs, r.SecretIDBoundCIDRs); err != nil {
 		return nil, err
 	}
-	_, err := narrower("token ", t.tokenCIDRs, r.BoundCIDRs)
-	return t, err
+	return t, narrower("token ", t.tokenCIDRs, r.BoundCIDRs)
 }
 
 // capTTL makes negative and too long lives the mount's longest. 0 stays without end.
@@ -190,21 +222,34 @@ func capTTL(ttl, maxTTL time.Duration) time.Duration {
 }
 
 // narrower parses the CIDR blocks of a secret id, which must lie in those of its role.
-func narrower(kind string, ofSecret, ofRole []string) ([]netip.Prefix, error) {
+func narrower(kind string, ofSecret, ofRole []string) error {
 	if len(ofSecret) == 0 {
-		return nil, nil
+		return nil
 	}
-	inner, err := auth.ParsePrefixes(ofSecret)
+	inner, err := parseBlocks(kind, ofSecret)
 	if err != nil {
-		return nil, backend.Invalidf("failed to validate %sCIDR blocks: %s", kind, err)
+		return err
 	}
 	outer, err := auth.ParsePrefixes(ofRole)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if !auth.Subset(inner, outer) {
-		return nil, backend.Invalidf("failed to verify subset relationship between %sCIDR blocks on the role %q and %sCIDR blocks on the secret ID %q",
-			kind, auth.FormatPrefixes(outer), kind, auth.FormatPrefixes(inner))
+	return within(kind, inner, outer)
+}
+
+func parseBlocks(kind string, list []string) ([]netip.Prefix, error) {
+	blocks, err := auth.ParsePrefixes(list)
+	if err != nil {
+		return nil, backend.Invalidf("failed to validate %sCIDR blocks: %s", kind, err)
 	}
-	return inner, nil
+	return blocks, nil
+}
+
+// within refuses blocks of a secret id that do not lie in those of its role.
+func within(kind string, ofSecret, ofRole []netip.Prefix) error {
+	if auth.Subset(ofSecret, ofRole) {
+		return nil
+	}
+	return backend.Invalidf("failed to verify subset relationship between %sCIDR blocks on the role %q and %sCIDR blocks on the secret ID %q",
+		kind, auth.FormatPrefixes(ofRole), kind, auth.FormatPrefixes(ofSecret))
 }

@@ -2,7 +2,9 @@ package jwt
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -21,9 +23,12 @@ type role struct {
 	name string
 	// stored is the record's bytes.
 	stored []byte
-	// claims are Bounds.Claims, sources the TokenRecord's BoundCIDRs.
-	claims  []boundClaim
-	sources []netip.Prefix
+	// claims are Bounds.Claims, audience is Bounds.Audiences, sources the TokenRecord's BoundCIDRs.
+	claims   []boundClaim
+	audience boundClaim
+	sources  []netip.Prefix
+	// mapped are the names in ClaimMappings, judged those that check looks at: both sorted.
+	mapped, judged []string
 }
 
 // cache remembers the configuration and roles ready for use. What the store says of its
@@ -134,16 +139,39 @@ func (m *Method) role(ctx context.Context, name string) (*role, error) {
 }
 
 func readyRole(name string, stored []byte) (*role, error) {
-	r := &role{name: name, stored: stored}
-	if err := record.Decode(stored, &r.roleRecord); err != nil {
+	var rec roleRecord
+	if err := record.Decode(stored, &rec); err != nil {
 		return nil, err
 	}
+	r, err := rec.ready(name)
+	if err != nil {
+		return nil, err
+	}
+	r.stored = stored
+	return r, nil
+}
+
+// ready works out once what logins need of the record.
+func (rec *roleRecord) ready(name string) (*role, error) {
+	r := &role{roleRecord: *rec, name: name, audience: boundClaim{name: "aud"}}
 	var err error
 	if r.sources, err = auth.ParsePrefixes(r.BoundCIDRs); err != nil {
 		return nil, err
 	}
-	r.claims, err = r.Bounds.parse()
-	return r, err
+	if r.claims, err = r.Bounds.parse(); err != nil {
+		return nil, err
+	}
+	for _, audience := range r.Bounds.Audiences {
+		r.audience.values = append(r.audience.values, audience)
+	}
+	r.mapped = slices.Sorted(maps.Keys(r.ClaimMappings))
+	r.judged = []string{"aud", "iss", "sub"}
+	for _, b := range r.claims {
+		r.judged = append(r.judged, b.name)
+	}
+	slices.Sort(r.judged)
+	r.judged = slices.Compact(r.judged)
+	return r, nil
 }
 
 // trusted returns the configuration ready for use; nil when there is none.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -36,7 +35,7 @@ func parseJSON(text []byte, into any) error {
 	if err := decoder.Decode(into); err != nil {
 		return err
 	}
-	if _, err := decoder.Token(); err != io.EOF {
+	if rest := text[decoder.InputOffset():]; len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
 		return errors.New("something follows the value")
 	}
 	return nil
@@ -178,14 +177,11 @@ func (r *role) check(find finder) error {
 	if v, ok := find("aud"); ok {
 		audiences = asList(v)
 	}
-	bound := boundClaim{name: "aud"}
-	for _, audience := range r.Bounds.Audiences {
-		bound.values = append(bound.values, audience)
-	}
+	expected := len(r.audience.values) > 0
 	switch {
-	case len(bound.values) == 0 && len(audiences) > 0 && r.Type == typeJWT:
+	case !expected && len(audiences) > 0 && r.Type == typeJWT:
 		return errors.New("audience claim found in JWT but no audiences bound to the role")
-	case len(bound.values) > 0 && !bound.matches(audiences, false):
+	case expected && !r.audience.matches(audiences, false):
 		return errors.New("error validating token: invalid audience (aud) claim: it names no audience of the role")
 	}
 	if want := r.Bounds.Subject; want != "" {
@@ -205,19 +201,54 @@ func (r *role) check(find finder) error {
 	return nil
 }
 
-// shown are the claims that check looks at, as JSON, to be judged again at renewal.
+// shown are the claims that check looks at, as a JSON object, to be judged again at renewal.
 func (r *role) shown(find finder) ([]byte, error) {
-	kept := map[string]any{}
-	names := []string{"aud", "sub", "iss"}
-	for _, b := range r.claims {
-		names = append(names, b.name)
-	}
-	for _, name := range names {
-		if v, ok := find(name); ok {
-			kept[name] = v
+	text := append(make([]byte, 0, 128), '{')
+	for _, name := range r.judged {
+		v, ok := find(name)
+		if !ok {
+			continue
+		}
+		if len(text) > 1 {
+			text = append(text, ',')
+		}
+		var err error
+		if text, err = appendText(text, name); err == nil {
+			text, err = appendJSON(append(text, ':'), v)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	return json.Marshal(kept)
+	return append(text, '}'), nil
+}
+
+// appendJSON appends v as json.Marshal writes it.
+func appendJSON(text []byte, v any) ([]byte, error) {
+	if s, ok := v.(string); ok {
+		return appendText(text, s)
+	}
+	marshalled, err := json.Marshal(v)
+	return append(text, marshalled...), err
+}
+
+// appendText is appendJSON of a string. For most of them json.Marshal need not be asked.
+func appendText(text []byte, s string) ([]byte, error) {
+	if plain(s) {
+		return append(append(append(text, '"'), s...), '"'), nil
+	}
+	marshalled, err := json.Marshal(s)
+	return append(text, marshalled...), err
+}
+
+// plain says whether s has none but letters that stand for themselves in JSON, whatever it is part of.
+func plain(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 // The leeways where a role says nothing. Contract: auth-methods §5.2.

@@ -126,7 +126,7 @@ func FuzzJWT(f *testing.F) {
 
 // FuzzClaims: whatever the claims are, judging them does not panic, and bounds hold.
 func FuzzClaims(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"aud":"a","sub":1,"exp":1e3}`, `{"aud":[["a"]],"exp":-1,"nbf":99999999999999}`, `{"a":{"b":["c"]}}`, `{"exp":1e400}`, `[`} {
+	for _, seed := range []string{`{}`, `{"aud":["a","<b>"],"iss":"a \u003c\u0022\\\u2028","sub":"é"}`, `{"aud":"a","sub":1,"exp":1e3}`, `{"aud":[["a"]],"exp":-1,"nbf":99999999999999}`, `{"a":{"b":["c"]}}`, `{"exp":1e400}`, `[`} {
 		f.Add(seed, "/a/b/0")
 	}
 	f.Fuzz(func(t *testing.T, text, name string) {
@@ -134,15 +134,26 @@ func FuzzClaims(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r := &role{name: "r", roleRecord: roleRecord{Type: typeJWT, UserClaim: name, UserClaimPointer: true, GroupsClaim: name, ClaimMappings: map[string]string{name: "k"}}}
-		r.Bounds.Audiences = []string{"\x00 an audience that no token has"}
+		stored := &roleRecord{Type: typeJWT, UserClaim: name, UserClaimPointer: true, GroupsClaim: name, ClaimMappings: map[string]string{name: "k"}}
+		stored.Bounds.Audiences = []string{"\x00 an audience that no token has"}
+		r, err := stored.ready("r")
+		if err != nil {
+			t.Fatal(err)
+		}
 		if r.check(said.find) == nil && !strings.Contains(text, "audience") {
 			t.Errorf("%q is within the bounds", text)
 		}
 		_, _, _, _ = r.identify(said)
 		_ = r.Leeways.checkTimes(said, time.Unix(0, 0))
-		if _, err := r.shown(said.find); err != nil {
-			t.Error(err)
+		kept := map[string]any{}
+		for _, name := range []string{"aud", "sub", "iss"} {
+			if v, ok := said.find(name); ok {
+				kept[name] = v
+			}
+		}
+		shown, err := r.shown(said.find)
+		if want, _ := json.Marshal(kept); err != nil || string(shown) != string(want) {
+			t.Errorf("shown %s, want %s; %v", shown, want, err)
 		}
 	})
 }

@@ -113,7 +113,7 @@ func (m *Method) proved(c *backend.Call, r *role, t *trust, said claims, by []by
 	login := r.Login(r.sources)
 	login.DisplayName = user
 	login.Metadata = metadata
-	login.Alias = &backend.Alias{Name: user, Metadata: maps.Clone(metadata)}
+	login.Alias = &backend.Alias{Name: user, Metadata: metadata}
 	login.GroupAliases = groups
 	login.State = state
 	login.Consume = func(tx store.Tx) error { return m.confirm(m.area.Within(tx), r, t) }
@@ -131,8 +131,8 @@ func (r *role) identify(said claims) (user string, metadata map[string]string, g
 	if user, err = name.text(r.UserClaim); err != nil {
 		return "", nil, nil, err
 	}
-	metadata = map[string]string{}
-	for _, claim := range slices.Sorted(maps.Keys(r.ClaimMappings)) {
+	metadata = make(map[string]string, 1+len(r.mapped))
+	for _, claim := range r.mapped {
 		v, ok := find(claim)
 		if !ok {
 			continue

@@ -17,6 +17,7 @@ import (
 	"jeton/internal/auth/jwt/oidctest"
 	"jeton/internal/backend"
 	"jeton/internal/store"
+	"jeton/internal/store/embedded"
 )
 
 const unverified = "error validating token: error verifying token signature: no known key verifies its signature"
@@ -136,6 +137,17 @@ func TestStaticKeys(t *testing.T) {
 	for _, key := range keys {
 		t.Run(string(key.Algorithm), func(t *testing.T) { mustLogin(t, b, key.Sign(t, of(b, nil))) })
 	}
+	// Whichever key vouched last: the others still do, and a stranger's never does.
+	stranger := oidctest.NewKey(t, jose.RS256, "any kid")
+	for i := range 3 * len(keys) {
+		key := keys[i*i%len(keys)]
+		mustLogin(t, b, key.Sign(t, of(b, nil)))
+		refused(t, b, stranger.Sign(t, of(b, nil)), unverified)
+	}
+	// A configuration with fewer keys does not remember the place of one that is gone.
+	mustLogin(t, b, keys[len(keys)-1].Sign(t, of(b, nil)))
+	b.Must(t, backend.Update, "config", object{"jwt_validation_pubkeys": keys[0].PEM(t)})
+	mustLogin(t, b, keys[0].Sign(t, of(b, nil)))
 }
 
 // Contract: auth-methods §5.3, jwt_supported_algs.
@@ -508,6 +520,28 @@ func TestLoginWritesNothing(t *testing.T) {
 	}
 	if changed != 0 {
 		t.Errorf("%d changes", changed)
+	}
+}
+
+// A login under a role and a configuration that are known reads nothing either, in its transaction
+// or before it: nothing is decoded but the token.
+func TestCostOfLogin(t *testing.T) {
+	inner, err := embedded.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { inner.Close() })
+	counted := &authtest.Counting{Store: inner}
+	b := authtest.On(t, counted, jwt.New)
+	key := oidctest.NewKey(t, jose.RS256, "")
+	b.Must(t, backend.Update, "config", object{"jwt_validation_pubkeys": key.PEM(t)})
+	writeRole(t, b, object{"bound_claims": object{"project": "site"}, "claim_mappings": object{"project": "project"}})
+	token := key.Sign(t, of(b, object{"project": "site"}))
+	first, another := authtest.Cost{Views: 2, Updates: 1, Reads: 2}, authtest.Cost{Updates: 1}
+	for i, want := range []authtest.Cost{first, another, another} {
+		if got := counted.Of(func() { mustLogin(t, b, token) }); got != want {
+			t.Errorf("login %d: %+v, want %+v", i+1, got, want)
+		}
 	}
 }
 

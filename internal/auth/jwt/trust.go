@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
@@ -27,6 +28,9 @@ type trust struct {
 	issuer string
 	algs   []jose.SignatureAlgorithm
 	static []staticKey
+	// lately is which of static vouched last: where keys are being replaced, most tokens are
+	// signed by one of them, and they do not say which.
+	lately atomic.Uint32
 	remote []*remoteKeys
 	// provider is nil without OIDC discovery.
 	provider *fetched[*provider]
@@ -183,9 +187,13 @@ func (t *trust) verify(ctx context.Context, text string) (claims, []byte, error)
 
 // signed finds the key that signed.
 func (t *trust) signed(ctx context.Context, jws *jose.JSONWebSignature) (payload, by []byte, err error) {
-	for _, k := range t.static {
-		if payload, err := jws.Verify(k.key); err == nil {
-			return payload, k.mark, nil
+	for i, first := 0, int(t.lately.Load()); i < len(t.static); i++ {
+		at := (first + i) % len(t.static)
+		if payload, err := jws.Verify(t.static[at].key); err == nil {
+			if at != first {
+				t.lately.Store(uint32(at))
+			}
+			return payload, t.static[at].mark, nil
 		}
 	}
 	sets := t.remote
