@@ -3,20 +3,17 @@ package token
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"strings"
-	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"jeton/internal/backend"
+	"jeton/internal/mac"
 	"jeton/internal/record"
 )
 
@@ -34,7 +31,7 @@ const (
 	textVersion  = 1
 	textRandom   = 30
 	textSigned   = 1 + 8 + textRandom
-	textBody     = textSigned + sha256.Size
+	textBody     = textSigned + mac.Size
 	serviceChars = (textBody*8 + 5) / 6
 
 	// plainChars is the length of the random part of a root token ("hvs." and 24 of base62),
@@ -46,7 +43,7 @@ const (
 
 // texts makes and reads tokens as clients hold them.
 type texts struct {
-	sign, hash *macs
+	sign, hash *mac.Key
 	// names turns ids into accessors and back: a permutation of blocks of the size of an id.
 	names cipher.Block
 	// batch seals the records of batch tokens; XChaCha20-Poly1305, because its nonce is long
@@ -62,12 +59,12 @@ func newTexts(derive func(purpose string) [32]byte) (*texts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token: batch cipher: %w", err)
 	}
-	nameKey := derive("token/accessor")
+	signKey, hashKey, nameKey := derive("token/sign"), derive("token/hash"), derive("token/accessor")
 	names, err := aes.NewCipher(nameKey[:])
 	if err != nil {
 		return nil, fmt.Errorf("token: accessor cipher: %w", err)
 	}
-	return &texts{names: names, sign: newMACs(derive("token/sign")), hash: newMACs(derive("token/hash")), batch: batch, strict: base64.RawURLEncoding.Strict()}, nil
+	return &texts{names: names, sign: mac.NewKey(signKey[:]), hash: mac.NewKey(hashKey[:]), batch: batch, strict: base64.RawURLEncoding.Strict()}, nil
 }
 
 // placed is how many bytes of an id are the position of the commit that stored the token.
@@ -103,35 +100,8 @@ func positionOf(text string) (position uint64, ok bool) {
 }
 
 func (x *texts) keyed(what, text string) ID {
-	m := x.hash.take()
-	defer x.hash.give(m)
-	m.in = append(append(append(m.in[:0], what...), 0), text...)
-	m.state.Write(m.in)
-	m.sum = m.state.Sum(m.sum[:0])
-	return ID(m.sum[:len(ID{})])
-}
-
-// macs lends HMAC-SHA256 states under one key. To make one costs four times what a short text
-// does: it hashes the key, twice.
-type macs struct{ pool sync.Pool }
-
-// mac is a state that is ready for a message, with scratch space.
-type mac struct {
-	state   hash.Hash
-	in, sum []byte
-}
-
-func newMACs(key [32]byte) *macs {
-	return &macs{sync.Pool{New: func() any { return &mac{state: hmac.New(sha256.New, key[:])} }}}
-}
-
-func (x *macs) take() *mac { return x.pool.Get().(*mac) }
-
-func (x *macs) give(m *mac) {
-	// A token's text must not outlive its request here.
-	clear(m.in)
-	m.state.Reset()
-	x.pool.Put(m)
+	var sum [mac.Size]byte
+	return ID(x.hash.Append(sum[:0], func(m []byte) []byte { return append(append(append(m, what...), 0), text...) })[:len(ID{})])
 }
 
 // randomness is what makes a service token unguessable.
@@ -157,11 +127,7 @@ func (x *texts) service(r randomness, position uint64) string {
 }
 
 func (x *texts) signature(signed, into []byte) []byte {
-	m := x.sign.take()
-	defer x.sign.give(m)
-	m.state.Write(signed)
-	m.sum = m.state.Sum(m.sum[:0])
-	return append(into, m.sum...)
+	return x.sign.Append(into, func(m []byte) []byte { return append(m, signed...) })
 }
 
 // plausible says whether a presented text can name a stored token at all. It touches no storage.
@@ -180,17 +146,12 @@ func (x *texts) plausible(text string) bool {
 	if len(body) != serviceChars {
 		return false
 	}
-	// In the scratch space of the hash, which is wiped: what a hash is given would escape from here.
-	m := x.sign.take()
-	defer x.sign.give(m)
-	raw, err := x.strict.AppendDecode(m.in[:0], []byte(body))
-	m.in = raw[:textBody] // whatever of it was written
-	if err != nil || len(raw) != textBody {
+	var raw [textBody]byte
+	if n, err := x.strict.Decode(raw[:], []byte(body)); err != nil || n != textBody {
 		return false
 	}
-	m.state.Write(raw[:textSigned])
-	m.sum = m.state.Sum(m.sum[:0])
-	return raw[0] == textVersion && subtle.ConstantTimeCompare(m.sum, raw[textSigned:]) == 1
+	var sum [mac.Size]byte
+	return raw[0] == textVersion && subtle.ConstantTimeCompare(x.signature(raw[:textSigned], sum[:0]), raw[textSigned:]) == 1
 }
 
 // sealBatch writes a batch token: the record itself, sealed.
