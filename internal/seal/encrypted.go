@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -65,10 +66,12 @@ func (e *encrypted) Update(ctx context.Context, fn func(store.Tx) error) error {
 // Subscribe passes on the raw store's feed, but for the seal's own records.
 func (e *encrypted) Subscribe(fn func(store.Commit)) (cancel func()) {
 	return e.raw.Subscribe(func(c store.Commit) {
-		for i, key := range c.Keys {
-			if isReserved(key) {
-				c.Keys = withoutReserved(c.Keys, i)
-				break
+		if bytes.HasPrefix(reservedPrefix, c.Common) || bytes.HasPrefix(c.Common, reservedPrefix) {
+			for i, key := range c.Keys {
+				if isReserved(key) {
+					c.Keys = withoutReserved(c.Keys, i)
+					break
+				}
 			}
 		}
 		if len(c.Keys)+len(c.Ranges) > 0 {

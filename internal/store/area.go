@@ -46,7 +46,15 @@ func (a *Area) Subscribe(fn func(Commit)) (cancel func()) {
 	// Commits are told one after the other, and their keys are good for that long.
 	var keys [][]byte
 	return a.whole.Subscribe(func(c Commit) {
-		mine := Commit{Position: c.Position, Keys: keys[:0]}
+		common, inside := bytes.CutPrefix(c.Common, a.prefix)
+		switch {
+		case inside:
+		case len(c.Ranges) == 0 && !bytes.HasPrefix(a.prefix, c.Common):
+			return // none of it is here
+		default:
+			common = nil
+		}
+		mine := Commit{Position: c.Position, Keys: keys[:0], Common: common}
 		for _, k := range c.Keys {
 			if rest, ok := bytes.CutPrefix(k, a.prefix); ok {
 				mine.Keys = append(mine.Keys, rest)

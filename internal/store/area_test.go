@@ -167,6 +167,12 @@ func TestAreaSubscription(t *testing.T) {
 			return errors.Join(tx.Put([]byte("m"), nil), tx.Put([]byte("m/k"), nil), tx.Put([]byte("m0"), nil))
 		}, []string{"k"}, nil},
 		{"outside only", func(tx store.Tx) error { return tx.Put([]byte("n"), nil) }, nil, nil},
+		{"two keys inside", func(tx store.Tx) error { return errors.Join(tx.Put([]byte("m/ka"), nil), tx.Put([]byte("m/kb"), nil)) }, []string{"ka", "kb"}, nil},
+		{"the area's name and a key inside", func(tx store.Tx) error { return errors.Join(tx.Put([]byte("m/"), nil), tx.Put([]byte("m/k"), nil)) }, []string{"", "k"}, nil},
+		{"keys that begin alike", func(tx store.Tx) error { return errors.Join(tx.Put([]byte("m"), nil), tx.Put([]byte("mm/k"), nil)) }, nil, nil},
+		{"a key outside and a range inside", func(tx store.Tx) error {
+			return errors.Join(tx.Put([]byte("n"), nil), tx.DeleteRange([]byte("m/a"), []byte("m/b")))
+		}, nil, []store.Range{rng("a", "b")}},
 		{"a range inside", func(tx store.Tx) error { return tx.DeleteRange([]byte("m/a"), []byte("m/b")) }, nil, []store.Range{rng("a", "b")}},
 		{"everything", func(tx store.Tx) error { return tx.DeleteRange(nil, nil) }, nil, []store.Range{rng("", "")}},
 		{"a range over the start", func(tx store.Tx) error { return tx.DeleteRange([]byte("a"), []byte("m/b")) }, nil, []store.Range{rng("", "b")}},
@@ -185,6 +191,9 @@ func TestAreaSubscription(t *testing.T) {
 			cancel := store.NewArea(whole, []byte("m/")).Subscribe(func(c store.Commit) {
 				told++
 				for _, k := range c.Keys {
+					if !bytes.HasPrefix(k, c.Common) {
+						t.Errorf("%q does not begin with the common %q", k, c.Common)
+					}
 					keys = append(keys, string(k))
 				}
 				for _, r := range c.Ranges {

@@ -96,6 +96,9 @@ type Commit struct {
 	Position uint64
 	// Keys were put or deleted.
 	Keys [][]byte
+	// Common is what all Keys begin with, or a part of it: most commits are of one room, and the
+	// others need not look at their keys.
+	Common []byte
 	// Ranges were deleted whole.
 	Ranges []Range
 }

@@ -153,6 +153,17 @@ func (s *Store) Subscribe(fn func(store.Commit)) (cancel func()) {
 	}
 }
 
+// shared is the length of what a and b both begin with.
+func shared(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
 // keepKeys is how many keys' places are kept for the next commit.
 const keepKeys = 4096
 
@@ -182,7 +193,12 @@ func (s *Store) describe(batch *pebble.Batch, change *store.Commit) error {
 				value = nil
 			}
 			s.rows.change(key, value, change.Position)
-			change.Keys = append(change.Keys, callerKey(key))
+			key := callerKey(key)
+			if len(change.Keys) == 0 {
+				change.Common = key
+			}
+			change.Common = change.Common[:shared(change.Common, key)]
+			change.Keys = append(change.Keys, key)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,10 @@ func (l *listener) hear(c store.Commit) {
 	h := heard{position: c.Position}
 	for _, k := range c.Keys {
 		h.keys = append(h.keys, string(k))
+		if !bytes.HasPrefix(k, c.Common) {
+			// No key of any test begins so, and none of them expects this one.
+			h.keys = append(h.keys, fmt.Sprintf("%q does not begin with the common %q", k, c.Common))
+		}
 	}
 	for _, r := range c.Ranges {
 		h.ranges = append(h.ranges, pair{string(r.From), string(r.To)})
