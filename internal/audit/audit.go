@@ -47,6 +47,9 @@ type Entry struct {
 	// Error is the outer error's text. It is written in clear: it must not carry a value that
 	// the client sent.
 	Error string
+	// Kept, where it is not nil, takes what LogRequest writes of the request and has LogResponse
+	// repeat it. The two entries of a request then share one.
+	Kept *Kept
 }
 
 // Auth is a token and whom it stands for. Contract: audit §5.1.

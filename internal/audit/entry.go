@@ -10,20 +10,28 @@ import (
 // audit_non_hmac_request_keys and audit_non_hmac_response_keys. Contract: audit §8.
 type clearKeys struct{ request, response []string }
 
-// entry formats e as one line with its newline. Key order: time first, then as the contract has
-// it. Contract: audit §5.
-func (l *line) entry(t Type, e *Entry, when time.Time, keys clearKeys, headers *headerTable) error {
+// entry formats the entry of c as one line with its newline. Key order: time first, then as the
+// contract has it. common is who asks and what for where that is written already (Kept), else nil.
+// Contract: audit §5.
+func (l *line) entry(c *content, headers *headerTable, common []byte) error {
+	e := c.entry
 	l.reset()
 	l.buf = append(l.buf, '{')
-	l.time("time", when, time.RFC3339Nano)
-	l.str("type", t.String())
-	l.auth(e.Auth)
-	if err := l.request(e.Request, e.Auth, keys.request, headers); err != nil {
-		return err
+	l.time("time", c.time, time.RFC3339Nano)
+	l.str("type", c.kind.String())
+	l.common[0] = len(l.buf)
+	if common != nil {
+		l.buf = append(l.buf, common...)
+	} else {
+		l.auth(e.Auth)
+		if err := l.request(e.Request, e.Auth, c.keys.request, headers); err != nil {
+			return err
+		}
 	}
-	if t == Response && e.Response != nil {
+	l.common[1] = len(l.buf)
+	if c.kind == Response && e.Response != nil {
 		elide := l.format.elideLists && e.Request != nil && e.Request.Operation == "list"
-		if err := l.response(e.Response, keys.response, elide); err != nil {
+		if err := l.response(e.Response, c.keys.response, elide); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,8 @@ type line struct {
 	// token and accessor are the hashes of the auth block's, which the request block
 	// mostly repeats; [0,0] when there is none.
 	token, accessor [2]int
+	// common is where an entry's auth and request blocks are, the comma before them included.
+	common [2]int
 }
 
 func newLine(f *format) *line { return &line{format: f, mac: newMAC(f.salt)} }
