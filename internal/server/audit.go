@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"jeton/internal/audit"
@@ -30,11 +29,13 @@ type audited struct {
 	request  audit.RequestPart
 	response audit.ResponsePart
 	kept     audit.Kept
+	// token is the one that auth describes.
+	token *token.Token
 }
 
 // describe makes the entries of x as it is now.
 func (x *exchange) describe() *audited {
-	a := &audited{}
+	a := &audited{token: x.token}
 	x.describeCaller(a)
 	x.describeRequest(&a.request)
 	a.entry = audit.Entry{Auth: &a.auth, Request: &a.request, Kept: &a.kept}
@@ -44,9 +45,9 @@ func (x *exchange) describe() *audited {
 // describes says whether a still tells who asks and what for. Nothing may change either once the
 // request entry is written; should a step learn to, the answer's entry must not hide it.
 func (a *audited) describes(x *exchange) bool {
-	return a.request.Operation == x.auditOperation() && a.request.Path == x.path && a.request.ClientToken == x.request.token &&
-		(x.token == nil) == (a.auth.ClientToken == "") && (x.token == nil || a.auth.Accessor == x.token.Accessor) &&
-		a.results.Allowed == x.decision.Allowed && len(a.auth.IdentityPolicies) == len(x.identity)
+	return a.token == x.token && a.request.Operation == x.auditOperation() && a.request.Path == x.path &&
+		(a.auth.PolicyResults == nil) == (x.acl == nil || x.token == nil) && a.results.Allowed == (a.auth.PolicyResults != nil && x.decision.Allowed) &&
+		len(a.auth.IdentityPolicies) == len(x.identity)
 }
 
 // auditRequest writes the request entry: after the decision, before anything is done.
@@ -246,7 +247,15 @@ func clientID(t *token.Token) string {
 	if t.EntityID != "" {
 		return t.EntityID
 	}
-	sum := sha256.Sum256([]byte(strings.Join(t.Policies, "\x7f") + "\x00root"))
+	var room [256]byte
+	text := room[:0]
+	for i, name := range t.Policies {
+		if i > 0 {
+			text = append(text, 0x7f)
+		}
+		text = append(text, name...)
+	}
+	sum := sha256.Sum256(append(text, "\x00root"...))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
