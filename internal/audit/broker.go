@@ -177,7 +177,7 @@ func (b *Broker) offer(s *state, c *content) error {
 	}
 	for i, d := range s.devices {
 		t := d.outlet.take()
-		if err := t.line.compose(c, s.headers, kept.common(s, c, i)); err != nil {
+		if err := t.line.compose(c, s.headers, kept.line(s, c, i)); err != nil {
 			b.log.Error("failed to format an audit entry", "error", err)
 			return fmt.Errorf("%w: %w", ErrNoDevice, err)
 		}
@@ -210,7 +210,7 @@ func (b *Broker) offer(s *state, c *content) error {
 }
 
 // compose makes the line of c. A panic counts as a failure. Contract: audit §2.
-func (l *line) compose(c *content, headers *headerTable, common []byte) (err error) {
+func (l *line) compose(c *content, headers *headerTable, like *line) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errPanicked
@@ -220,5 +220,5 @@ func (l *line) compose(c *content, headers *headerTable, common []byte) (err err
 		l.event(c.event, c.time)
 		return nil
 	}
-	return l.entry(c, headers, common)
+	return l.entry(c, headers, like)
 }

@@ -39,14 +39,13 @@ func (k *Kept) keep(i int, t *task) bool {
 	return true
 }
 
-// common is what the i-th device's line of c repeats; nil for nothing.
-func (k *Kept) common(s *state, c *content, i int) []byte {
+// line is the line that the i-th device's line of c repeats; nil for none.
+func (k *Kept) line(s *state, c *content, i int) *line {
 	if k == nil || c.kind != Response || k.state != s || k.auth != c.entry.Auth || k.request != c.entry.Request ||
 		k.tasks[i] == nil || !slices.Equal(k.inClear, c.keys.request) {
 		return nil
 	}
-	l := k.tasks[i].line
-	return l.buf[l.common[0]:l.common[1]]
+	return k.tasks[i].line
 }
 
 // release gives the lines back to their devices.
