@@ -85,9 +85,8 @@ func (l *line) comma() {
 // key begins a member. name is a constant of this package and needs no escaping.
 func (l *line) key(name string) {
 	l.comma()
-	l.buf = append(l.buf, '"')
-	l.buf = append(l.buf, name...)
-	l.buf = append(l.buf, '"', ':')
+	buf := append(append(l.buf, '"'), name...)
+	l.buf = append(buf, '"', ':')
 }
 
 // open begins a member that is an object; close ends it.

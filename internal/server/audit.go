@@ -59,13 +59,26 @@ func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) e
 	if refused != nil {
 		a.entry.Error = requestError(refused)
 	}
-	defer s.timed("audit.log_request")()
-	if err := x.house.Audit.LogRequest(ctx, &a.entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
+	began := s.stamp(a)
+	err := x.house.Audit.LogRequest(ctx, &a.entry, x.nonHMACRequest(), x.nonHMACResponse())
+	s.observe("audit.log_request", began)
+	if err != nil {
 		s.node.Metrics().Count("audit.log_request_failure", nil)
 		return fmt.Errorf("failed to audit request: %w: %w", errUnaudited, err)
 	}
 	x.audited = a
 	return nil
+}
+
+// stamp gives the entry its time, which is also when writing it began.
+func (s *Server) stamp(a *audited) time.Time {
+	a.entry.Time = s.node.Clock().Now()
+	return a.entry.Time
+}
+
+// observe measures how long writing an entry took.
+func (s *Server) observe(name string, began time.Time) {
+	s.node.Metrics().Observe(name, nil, s.node.Clock().Now().Sub(began))
 }
 
 // requestError is the outer error of a request entry: bare for a missing or bad token.
@@ -110,8 +123,10 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 	} else if x.response != nil {
 		x.describeAnswer(part)
 	}
-	defer s.timed("audit.log_response")()
-	if err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
+	began := s.stamp(a)
+	err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse())
+	s.observe("audit.log_response", began)
+	if err != nil {
 		s.node.Metrics().Count("audit.log_response_failure", nil)
 		return fmt.Errorf("failed to audit response: %w: %w", errUnaudited, err)
 	}
