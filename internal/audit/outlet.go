@@ -26,7 +26,8 @@ type Joiner interface {
 	// WriteLines puts down lines, several whole ones with their newlines, and returns how many
 	// bytes of them are there; err says why not all. It tries nothing twice: a line that is
 	// not whole is given to Write, alone, and the device sees to it that what there is of it
-	// spoils no other line. It must not keep lines.
+	// spoils no other line. One that lacks only its newline counts as whole, and the device
+	// supplies that later. It must not keep lines.
 	WriteLines(ctx context.Context, lines []byte) (n int, err error)
 }
 

@@ -208,7 +208,8 @@ func (d *Device) ready() (fresh bool, err error) {
 
 // append writes whole lines with one call and returns how much of them is there. A line that could
 // not be written whole is ended before the next one, so that a full disk costs the lines that did
-// not fit and no others.
+// not fit and no others. One that lacks nothing but its end is whole, and its end is owed: written
+// again it would be there twice.
 func (d *Device) append(ctx context.Context, lines []byte) (n int, err error) {
 	before := 0
 	if d.torn {
@@ -224,6 +225,12 @@ func (d *Device) append(ctx context.Context, lines []byte) (n int, err error) {
 	n, err = d.file.Write(lines)
 	if n > 0 {
 		d.torn = lines[n-1] != '\n'
+	}
+	if n > before && n < len(lines) && lines[n] == '\n' {
+		n++
+	}
+	if n == len(lines) {
+		return n - before, nil
 	}
 	return max(n-before, 0), err
 }
