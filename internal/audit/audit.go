@@ -2,9 +2,10 @@
 // keeps secrets out of them, the devices that they go to, and the rule that one device must
 // have taken an entry before the request may go on. It knows nothing of HTTP.
 //
-// An entry is formatted once per device, since each device hashes with a salt of its own, and
-// travels to the device through a worker that the device cannot make anyone wait for longer
-// than a fixed time (outlet.go). Contract: audit.
+// An entry is formatted once per device, since each device hashes with a salt of its own; what the
+// two entries of a request have in common is formatted once for both (kept.go). A line travels to
+// its device through a worker that the device cannot make anyone wait for longer than a fixed
+// time (outlet.go). Contract: audit.
 package audit
 
 import (

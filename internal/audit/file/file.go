@@ -82,7 +82,8 @@ func parse(options map[string]string) (path string, mode fs.FileMode, err error)
 	return path, mode, nil
 }
 
-// stream is a device that is always open and never reopened.
+// stream is a device that is always open and never reopened. It does not join lines: standard
+// output may be a pipe that others write to.
 type stream struct{ w io.Writer }
 
 func (s stream) Write(_ context.Context, line []byte) error {
