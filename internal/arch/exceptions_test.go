@@ -20,6 +20,7 @@ func exceptions() []exception {
 		{"clock", "internal/daemon/daemon.go", "the one place that hands the wall clock to clock.NewSteady"},
 		{"clock", "internal/daemon/check.go", "the same, for a server that is checked and does not serve"},
 		{"clock", "internal/daemon/devtls.go", "the validity of a certificate is wall time"},
+		{"clock", "internal/audit/outlet.go", "the same as for gate/patience.go: how long a caller waits for a device"},
 		{"clock", "internal/gate/patience.go", "how long a request may take is counted as timers count"},
 		{"secret", "internal/audit/entry.go ClientToken", "the request's token with itself, to hash it once"},
 		{"secret", "internal/auth/ldap/directory.go password", "the server's own password of the directory with itself"},

@@ -2,9 +2,10 @@
 // keeps secrets out of them, the devices that they go to, and the rule that one device must
 // have taken an entry before the request may go on. It knows nothing of HTTP.
 //
-// An entry is formatted once per device, since each device hashes with a salt of its own, and
-// travels to the device through a worker that the device cannot make anyone wait for longer
-// than a fixed time (outlet.go). Contract: audit.
+// An entry is formatted once per device, since each device hashes with a salt of its own; what the
+// two entries of a request have in common is formatted once for both (kept.go). A line travels to
+// its device through a worker that the device cannot make anyone wait for longer than a fixed
+// time (outlet.go). Contract: audit.
 package audit
 
 import (
@@ -47,6 +48,9 @@ type Entry struct {
 	// Error is the outer error's text. It is written in clear: it must not carry a value that
 	// the client sent.
 	Error string
+	// Kept, where it is not nil, takes what LogRequest writes of the request and has LogResponse
+	// repeat it. The two entries of a request then share one.
+	Kept *Kept
 }
 
 // Auth is a token and whom it stands for. Contract: audit §5.1.

@@ -111,6 +111,14 @@ type content struct {
 	keys  clearKeys
 }
 
+// kept is where the lines of c's request are kept; nil for nowhere.
+func (c *content) kept() *Kept {
+	if c.entry == nil {
+		return nil
+	}
+	return c.entry.Kept
+}
+
 // Silent says that no device is enabled: an entry made now would be written nowhere, and need
 // not be made.
 func (b *Broker) Silent() bool { return len(b.state.Load().devices) == 0 }
@@ -128,6 +136,7 @@ func (b *Broker) LogRequest(ctx context.Context, e *Entry, nonHMACRequestKeys, n
 // LogResponse writes the entry of an answer that is about to leave. An error means that it must
 // not leave, though what the request asked for has been done. Otherwise as LogRequest.
 func (b *Broker) LogResponse(ctx context.Context, e *Entry, nonHMACRequestKeys, nonHMACResponseKeys []string) error {
+	defer e.Kept.release()
 	return b.write(&content{kind: Response, entry: e, time: e.Time, keys: clearKeys{nonHMACRequestKeys, nonHMACResponseKeys}})
 }
 
@@ -162,24 +171,37 @@ func (b *Broker) write(c *content) error {
 func (b *Broker) offer(s *state, c *content) error {
 	var few [4]*task
 	tasks := few[:0]
-	for _, d := range s.devices {
+	kept := c.kept()
+	if c.kind == Request {
+		kept.begin(s, c)
+	}
+	for i, d := range s.devices {
 		t := d.outlet.take()
-		if err := t.line.compose(c, s.headers); err != nil {
+		if err := t.line.compose(c, s.headers, kept.line(s, c, i)); err != nil {
 			b.log.Error("failed to format an audit entry", "error", err)
 			return fmt.Errorf("%w: %w", ErrNoDevice, err)
 		}
 		tasks = append(tasks, t)
 	}
 	for i, t := range tasks {
-		if s.devices[i].outlet.submit(t) != nil {
+		if o := s.devices[i].outlet; o.submit(t) != nil {
+			o.give(t)
 			tasks[i] = nil
 		}
 	}
 	took := 0
 	for i, t := range tasks {
-		if t != nil && s.devices[i].outlet.wait(t) == nil {
-			took++
+		if t == nil {
+			continue
 		}
+		o := s.devices[i].outlet
+		if err := o.wait(t); err == nil {
+			took++
+			if c.kind == Request && kept.keep(i, t) {
+				continue
+			}
+		}
+		o.give(t)
 	}
 	if took == 0 {
 		return ErrNoDevice
@@ -188,7 +210,7 @@ func (b *Broker) offer(s *state, c *content) error {
 }
 
 // compose makes the line of c. A panic counts as a failure. Contract: audit §2.
-func (l *line) compose(c *content, headers *headerTable) (err error) {
+func (l *line) compose(c *content, headers *headerTable, like *line) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errPanicked
@@ -198,5 +220,5 @@ func (l *line) compose(c *content, headers *headerTable) (err error) {
 		l.event(c.event, c.time)
 		return nil
 	}
-	return l.entry(c.kind, c.entry, c.time, c.keys, headers)
+	return l.entry(c, headers, like)
 }

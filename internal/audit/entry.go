@@ -10,20 +10,28 @@ import (
 // audit_non_hmac_request_keys and audit_non_hmac_response_keys. Contract: audit §8.
 type clearKeys struct{ request, response []string }
 
-// entry formats e as one line with its newline. Key order: time first, then as the contract has
-// it. Contract: audit §5.
-func (l *line) entry(t Type, e *Entry, when time.Time, keys clearKeys, headers *headerTable) error {
+// entry formats the entry of c as one line with its newline. Key order: time first, then as the
+// contract has it. like is the line of the request, where who asks and what for is to be repeated
+// from it (Kept), else nil. Contract: audit §5.
+func (l *line) entry(c *content, headers *headerTable, like *line) error {
+	e := c.entry
 	l.reset()
 	l.buf = append(l.buf, '{')
-	l.time("time", when, time.RFC3339Nano)
-	l.str("type", t.String())
-	l.auth(e.Auth)
-	if err := l.request(e.Request, e.Auth, keys.request, headers); err != nil {
-		return err
+	l.time("time", c.time, time.RFC3339Nano)
+	l.str("type", c.kind.String())
+	l.common[0] = len(l.buf)
+	if like != nil {
+		l.repeat(e.Auth, like)
+	} else {
+		l.auth(e.Auth)
+		if err := l.request(e.Request, c.keys.request, headers); err != nil {
+			return err
+		}
 	}
-	if t == Response && e.Response != nil {
+	l.common[1] = len(l.buf)
+	if c.kind == Response && e.Response != nil {
 		elide := l.format.elideLists && e.Request != nil && e.Request.Operation == "list"
-		if err := l.response(e.Response, keys.response, elide); err != nil {
+		if err := l.response(e.Response, c.keys.response, elide); err != nil {
 			return err
 		}
 	}
@@ -39,8 +47,36 @@ func (l *line) auth(a *Auth) {
 		l.str("token_type", "default")
 	} else {
 		l.token, l.accessor = l.authMembers(a)
+		l.asker = a
 	}
 	l.close()
+}
+
+// repeat writes who asks and what for as other has it. a is who asks.
+func (l *line) repeat(a *Auth, other *line) {
+	moved := len(l.buf) - other.common[0]
+	l.buf = append(l.buf, other.buf[other.common[0]:other.common[1]]...)
+	l.asker, l.token, l.accessor = a, other.token, other.accessor
+	for _, at := range []*[2]int{&l.token, &l.accessor} {
+		if at[1] > 0 {
+			at[0], at[1] = at[0]+moved, at[1]+moved
+		}
+	}
+}
+
+// known is the hash of value as JSON where the line has it already: of the asker's token or
+// accessor. nil if it does not.
+func (l *line) known(value []byte) []byte {
+	switch {
+	case len(value) == 0:
+		return l.empty
+	case l.asker == nil:
+	case l.token[1] > 0 && string(value) == l.asker.ClientToken:
+		return l.buf[l.token[0]:l.token[1]]
+	case l.accessor[1] > 0 && string(value) == l.asker.Accessor:
+		return l.buf[l.accessor[0]:l.accessor[1]]
+	}
+	return nil
 }
 
 // authMembers writes what an auth block holds, and returns where its token and its accessor are.
@@ -130,7 +166,7 @@ func (l *line) mount(m Mount, versionKey string) {
 	l.str("mount_class", m.Class)
 }
 
-func (l *line) request(r *RequestPart, a *Auth, inClear []string, headers *headerTable) error {
+func (l *line) request(r *RequestPart, inClear []string, headers *headerTable) error {
 	if r == nil {
 		return nil
 	}
@@ -139,16 +175,8 @@ func (l *line) request(r *RequestPart, a *Auth, inClear []string, headers *heade
 	l.str("client_id", r.ClientID)
 	l.str("operation", r.Operation)
 	l.mount(r.Mount, "mount_running_version")
-	if l.token[1] > 0 && r.ClientToken == a.ClientToken {
-		l.again("client_token", l.token)
-	} else {
-		l.secret("client_token", r.ClientToken)
-	}
-	if l.accessor[1] > 0 && r.ClientTokenAccessor == a.Accessor {
-		l.again("client_token_accessor", l.accessor)
-	} else {
-		l.accessorOf("client_token_accessor", r.ClientTokenAccessor)
-	}
+	l.secret("client_token", r.ClientToken)
+	l.accessorOf("client_token_accessor", r.ClientTokenAccessor)
 	l.open("namespace")
 	l.str("id", "root")
 	l.close()

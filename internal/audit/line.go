@@ -31,12 +31,22 @@ type line struct {
 	text []byte
 	// names is scratch for sorting a map's keys.
 	names []string
-	// token and accessor are the hashes of the auth block's, which the request block
-	// mostly repeats; [0,0] when there is none.
+	// asker is whose auth block the line has, and token and accessor are where their hashes
+	// are: what follows mostly speaks of them again. [0,0] when there is none.
+	asker           *Auth
 	token, accessor [2]int
+	// empty is the hash of an empty string, as JSON.
+	empty []byte
+	// common is where an entry's auth and request blocks are, the comma before them included.
+	common [2]int
 }
 
-func newLine(f *format) *line { return &line{format: f, mac: newMAC(f.salt)} }
+func newLine(f *format) *line {
+	l := &line{format: f, mac: newMAC(f.salt)}
+	l.hashedBytes(nil)
+	l.empty, l.buf = l.buf, nil
+	return l
+}
 
 // The sizes up to which a line's buffers go back to the pool, in bytes: one request of many
 // megabytes must not hold that memory for ever, and wiping must stay cheap.
@@ -47,7 +57,7 @@ const (
 
 // reset makes the line empty but for the device's prefix.
 func (l *line) reset() {
-	l.token, l.accessor = [2]int{}, [2]int{}
+	l.asker, l.token, l.accessor = nil, [2]int{}, [2]int{}
 	l.buf = append(l.buf[:0], l.format.prefix...)
 }
 
@@ -57,6 +67,7 @@ func (l *line) wipe() (keep bool) {
 	if cap(l.buf) > keepLine || cap(l.text) > keepText {
 		return false
 	}
+	l.asker = nil
 	clear(l.text[:cap(l.text)])
 	l.text = l.text[:0]
 	clear(l.names[:cap(l.names)])
@@ -74,9 +85,8 @@ func (l *line) comma() {
 // key begins a member. name is a constant of this package and needs no escaping.
 func (l *line) key(name string) {
 	l.comma()
-	l.buf = append(l.buf, '"')
-	l.buf = append(l.buf, name...)
-	l.buf = append(l.buf, '"', ':')
+	buf := append(append(l.buf, '"'), name...)
+	l.buf = append(buf, '"', ':')
 }
 
 // open begins a member that is an object; close ends it.
@@ -155,12 +165,6 @@ func (l *line) accessorOf(name, value string) (at [2]int) {
 	return l.secret(name, value)
 }
 
-// again writes a member whose hash is already in the line at at.
-func (l *line) again(name string, at [2]int) {
-	l.key(name)
-	l.buf = append(l.buf, l.buf[at[0]:at[1]]...)
-}
-
 // hashed appends the hash of value as a JSON string, or value itself on a raw device.
 func (l *line) hashed(value string) {
 	if l.format.raw {
@@ -175,6 +179,10 @@ func (l *line) hashed(value string) {
 func (l *line) hashedText() { l.hashedBytes(l.text) }
 
 func (l *line) hashedBytes(value []byte) {
+	if known := l.known(value); known != nil {
+		l.buf = append(l.buf, known...)
+		return
+	}
 	l.buf = append(l.buf, '"')
 	l.buf = appendHash(l.buf, l.mac, &l.sum, value)
 	l.buf = append(l.buf, '"')

@@ -2,11 +2,10 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"os"
+	"runtime"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -21,16 +20,25 @@ type Device interface {
 	Close() error
 }
 
+// Joiner is a Device that takes the lines that wait for it with one write.
+type Joiner interface {
+	Device
+	// WriteLines puts down lines, several whole ones with their newlines, and returns how many
+	// bytes of them are there; err says why not all. It tries nothing twice: a line that is
+	// not whole is given to Write, alone, and the device sees to it that what there is of it
+	// spoils no other line. One that lacks only its newline counts as whole, and the device
+	// supplies that later. It must not keep lines.
+	WriteLines(ctx context.Context, lines []byte) (n int, err error)
+}
+
 // patient is a Device that may by its own options take longer than the broker's time limit.
 type patient interface{ Patience() time.Duration }
 
-// What an outlet allows itself.
+// What one write may hold at most, so that the lines of a slow device get their outcomes by and
+// by. A longer line is written alone.
 const (
-	// queueLength bounds the lines that wait for one device. When it is full, callers wait
-	// for room, within their time limit.
-	queueLength = 256
-	// The first and the longest time for which a device is left alone after a slow failure.
-	firstRest, longestRest = time.Second, 10 * time.Second
+	joinLines = 256
+	joinBytes = 256 << 10
 )
 
 // outlet stands between the requests and one device. A device may be slow, fail or never return
@@ -44,6 +52,16 @@ const (
 // Fast failures (a refused connection, a full disk) cause no rest: each line tries again, and
 // the device is back with the first one that succeeds.
 //
+// The lines that wait go to a Joiner together: a write costs the system more than the line that
+// it carries. Each line still has an outcome of its own, whatever becomes of that write.
+//
+// Callers have no timers. One watch per outlet is set while lines are on their way, and gives up
+// on behalf of those whose time is over. A caller only receives the outcome, which is sent to it
+// once: by the worker, or by the watch.
+//
+// The queue has no bound of its own. Every line in it is of a caller that waits, and the server
+// bounds those.
+//
 // Rejected: writing in the caller's goroutine under a lock. It saves about a microsecond and
 // hangs every request for as long as the device hangs.
 type outlet struct {
@@ -53,46 +71,48 @@ type outlet struct {
 	limit  time.Duration
 	log    *slog.Logger
 
-	queue chan *task
 	// ctx ends when the outlet is closed; gone is closed once the worker has ended.
 	ctx    context.Context
 	cancel context.CancelFunc
 	gone   chan struct{}
 	pool   sync.Pool
+	// wake gets one value for each time that the worker was found idle.
+	wake chan struct{}
+	// joint is the worker's: lines on their way into one write.
+	joint []byte
+	// watch calls expire at the oldest deadline, or before.
+	watch *time.Timer
 
+	// mu guards the fields below. It is held for no longer than it takes to look at all tasks.
+	mu     sync.Mutex
+	queue  queue
 	health health
 }
 
-// health is what an outlet knows of its device.
-type health struct {
-	mu sync.Mutex
-	// The fields below are guarded by mu.
-	stuck   bool
-	resting bool
-	// probing: the rest is over and one line is on its way to see whether the device is back.
-	probing bool
-	rest    time.Duration
-	// lost counts the lines not taken since the device last took one; lastErr is the newest reason.
-	lost    int
-	lastErr error
-	written uint64
+// queue is the tasks on their way.
+type queue struct {
+	// waiting are in the order in which they came; writing are with the worker.
+	waiting, writing []*task
+	// idle: the worker sleeps, and whoever brings it something wakes it.
+	idle bool
+	// watched: the watch is set.
+	watched bool
+	// closed: nothing is taken any more.
+	closed bool
 }
 
 // task is a line on its way, or a request to reopen (no line).
 type task struct {
 	line *line
-	// state is one of the constants below; the worker and the caller race for it.
-	state atomic.Uint32
-	// done has room for one outcome, so that the worker never waits for the caller.
-	done  chan error
-	timer *time.Timer
+	// outcome is the worker's until it is sent.
+	outcome error
+	// done has room for one outcome, so that nobody waits for the caller.
+	done chan error
+	// deadline is when the caller gives up, and abandoned that it did. Both are guarded by the
+	// outlet's mu while the task is in its queue.
+	deadline  time.Time
+	abandoned bool
 }
-
-const (
-	taskWaiting = iota
-	taskWriting
-	taskAbandoned
-)
 
 func newOutlet(path string, f *format, d Device, limit time.Duration, log *slog.Logger) *outlet {
 	if p, ok := d.(patient); ok {
@@ -101,116 +121,138 @@ func newOutlet(path string, f *format, d Device, limit time.Duration, log *slog.
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &outlet{
 		path: path, format: f, device: d, limit: limit, log: log,
-		queue: make(chan *task, queueLength), ctx: ctx, cancel: cancel, gone: make(chan struct{}),
+		ctx: ctx, cancel: cancel, gone: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	o.pool.New = func() any { return o.newTask() }
+	o.watch = time.AfterFunc(time.Hour, o.expire)
+	o.watch.Stop()
 	go o.work()
 	return o
 }
 
 func (o *outlet) newTask() *task {
-	t := &task{line: newLine(o.format), done: make(chan error, 1), timer: time.NewTimer(time.Hour)}
-	t.timer.Stop()
-	return t
+	return &task{line: newLine(o.format), done: make(chan error, 1)}
 }
 
 // take returns an empty task of the pool.
-func (o *outlet) take() *task {
-	t := o.pool.Get().(*task)
-	t.state.Store(taskWaiting)
-	return t
-}
+func (o *outlet) take() *task { return o.pool.Get().(*task) }
 
-// give returns a task to the pool. Only a task that the worker has let go of may be given back;
-// one with a line of another format (the test message) is not of the pool.
+// give returns a task to the pool, unless the worker may still hold it or it is too large.
 func (o *outlet) give(t *task) {
-	if t.line.wipe() && t.line.format == o.format {
+	if !t.abandoned && t.line.wipe() {
 		o.pool.Put(t)
 	}
 }
 
 // submit queues t. An error is the outcome: t was not queued.
 func (o *outlet) submit(t *task) error {
+	o.mu.Lock()
+	if o.queue.closed {
+		o.mu.Unlock()
+		return errRemoved
+	}
 	if err := o.health.admit(); err != nil {
+		o.mu.Unlock()
 		o.failed(err)
 		return err
 	}
-	t.timer.Reset(o.limit)
-	select {
-	case o.queue <- t:
-		return nil
-	default:
+	o.enqueue(t)
+	return nil
+}
+
+// enqueue appends t, wakes the worker if it sleeps, and lets go of mu.
+// REQUIRES: mu, and that the queue is not closed.
+func (o *outlet) enqueue(t *task) {
+	q := &o.queue
+	t.outcome, t.abandoned, t.deadline = nil, false, time.Now().Add(o.limit)
+	q.waiting = append(q.waiting, t)
+	if !q.watched {
+		q.watched = true
+		o.watch.Reset(o.limit)
 	}
-	select {
-	case o.queue <- t:
-		return nil
-	case <-t.timer.C:
-		o.timedOut(false)
-		return errTimeout
-	case <-o.ctx.Done():
-		t.timer.Stop()
-		return errRemoved
+	wake := q.idle
+	q.idle = false
+	o.mu.Unlock()
+	if wake {
+		o.wake <- struct{}{}
 	}
 }
 
-// wait returns the outcome of a queued task, and gives the task back to the pool if it may.
-func (o *outlet) wait(t *task) error {
-	select {
-	case err := <-t.done:
-		t.timer.Stop()
-		o.give(t)
-		return err
-	case <-o.gone:
-		t.timer.Stop()
-		select {
-		case err := <-t.done:
-			return err
-		default:
-			return errRemoved
-		}
-	case <-t.timer.C:
-		begun := !t.state.CompareAndSwap(taskWaiting, taskAbandoned)
-		if begun {
-			select {
-			case err := <-t.done:
-				return err
-			default:
+// wait returns the outcome of a queued task, no later than its deadline.
+func (o *outlet) wait(t *task) error { return <-t.done }
+
+// expire gives up for the callers whose time is over, and sets the watch to the next one.
+func (o *outlet) expire() {
+	var late []*task
+	var next time.Time
+	now := time.Now()
+	overdue := func(t *task) bool {
+		switch {
+		case t.abandoned:
+			return false
+		case t.deadline.After(now):
+			if next.IsZero() || t.deadline.Before(next) {
+				next = t.deadline
 			}
+			return false
 		}
-		o.timedOut(begun)
-		return errTimeout
+		t.abandoned = true
+		late = append(late, t)
+		return true
+	}
+	o.mu.Lock()
+	q := &o.queue
+	stuck, waited := false, false
+	for _, t := range q.writing {
+		stuck = overdue(t) && t.line != nil || stuck
+	}
+	// A file that is to be reopened is reopened, be it late.
+	q.waiting = slices.DeleteFunc(q.waiting, func(t *task) bool {
+		gone := overdue(t) && t.line != nil
+		waited = waited || gone
+		return gone
+	})
+	if stuck {
+		o.health.stuck = true
+	}
+	if waited {
+		o.startRest()
+	}
+	if q.watched = !next.IsZero(); q.watched {
+		o.watch.Reset(next.Sub(now))
+	}
+	o.mu.Unlock()
+	for _, t := range late {
+		if t.line != nil {
+			o.failed(errTimeout)
+		}
+		t.done <- errTimeout
 	}
 }
 
 // reopen has the worker reopen the device. There is nothing to do for one that was disabled.
 func (o *outlet) reopen() error {
-	if o.ctx.Err() != nil {
+	t := &task{done: make(chan error, 1)}
+	o.mu.Lock()
+	if o.queue.closed {
+		o.mu.Unlock()
 		return nil
 	}
-	t := o.newTask()
-	t.line = nil
-	t.timer.Reset(o.limit)
-	select {
-	case o.queue <- t:
-	case <-t.timer.C:
-		return errTimeout
-	case <-o.ctx.Done():
-		return nil
-	}
-	select {
-	case err := <-t.done:
-		return err
-	case <-t.timer.C:
-		return errTimeout
-	case <-o.gone:
-		return nil
-	}
+	o.enqueue(t)
+	return o.wait(t)
 }
 
-// close ends the worker, which closes the device once it is done with the line at hand. It waits
+// close ends the worker, which closes the device once it is done with the lines at hand. It waits
 // no longer than the time limit: a worker that is stuck ends when its device lets go of it.
 func (o *outlet) close() {
 	o.cancel()
+	o.mu.Lock()
+	wake := o.queue.idle
+	o.queue.idle, o.queue.closed = false, true
+	o.mu.Unlock()
+	if wake {
+		o.wake <- struct{}{}
+	}
 	t := time.NewTimer(o.limit)
 	defer t.Stop()
 	select {
@@ -220,136 +262,188 @@ func (o *outlet) close() {
 	}
 }
 
-// work is the outlet's goroutine: it owns the device until the outlet is closed.
+// work is the outlet's goroutine: it owns the device until the outlet is closed and what was
+// queued before is done.
 func (o *outlet) work() {
 	defer close(o.gone)
+	var batch []*task
 	for {
-		select {
-		case t := <-o.queue:
-			o.do(t)
-		case <-o.ctx.Done():
-			for len(o.queue) > 0 {
-				o.do(<-o.queue)
-			}
-			if err := o.device.Close(); err != nil {
-				o.log.Warn("close audit device", "path", o.path, "error", err)
-			}
-			return
+		joiner := o.joiner()
+		if batch = o.claim(batch[:0], joiner != nil); len(batch) == 0 {
+			break
+		}
+		if batch[0].line == nil {
+			batch[0].outcome = o.reopenDevice()
+			o.settle(batch)
+		} else {
+			o.put(batch, joiner)
+		}
+		clear(batch)
+	}
+	if err := o.device.Close(); err != nil {
+		o.log.Warn("close audit device", "path", o.path, "error", err)
+	}
+}
+
+// joiner is the device, if it takes several lines at once.
+func (o *outlet) joiner() Joiner {
+	d := o.device
+	if late, ok := d.(*lateDevice); ok {
+		d = late.device
+	}
+	j, _ := d.(Joiner)
+	return j
+}
+
+// claim waits for tasks and appends those to batch that come next: one, or all lines that may be
+// joined. None says that the outlet is closed.
+func (o *outlet) claim(batch []*task, join bool) []*task {
+	if join {
+		// Whoever is about to bring a line does so before the worker looks: this is what
+		// makes lines meet. It costs nothing where nobody else has anything to do.
+		runtime.Gosched()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q := &o.queue
+	for len(q.waiting) == 0 {
+		if q.closed {
+			return batch
+		}
+		q.idle = true
+		o.mu.Unlock()
+		<-o.wake
+		if join {
+			runtime.Gosched()
+		}
+		o.mu.Lock()
+	}
+	n := 1
+	if join {
+		n = joinable(q.waiting)
+	}
+	batch = append(batch, q.waiting[:n]...)
+	q.waiting = slices.Delete(q.waiting, 0, n)
+	q.writing = batch
+	return batch
+}
+
+// joinable is how many of the first tasks go into one write; at least one.
+func joinable(tasks []*task) int {
+	size := 0
+	for i, t := range tasks[:min(len(tasks), joinLines)] {
+		if t.line == nil {
+			return max(i, 1)
+		}
+		if size += len(t.line.buf); size > joinBytes {
+			return max(i, 1)
 		}
 	}
+	return min(len(tasks), joinLines)
 }
 
-// do performs one task and reports its outcome.
-func (o *outlet) do(t *task) {
-	if t.line == nil {
-		t.done <- o.guard(o.device.Reopen)
-		return
+// put has the device take the lines of batch and reports the outcome of each: together, and those
+// that are not whole after that one by one, so that what fails one line fails no other.
+func (o *outlet) put(batch []*task, joiner Joiner) {
+	if len(batch) > 1 {
+		whole, err := o.writeJoint(batch, joiner)
+		for _, t := range batch[whole:] {
+			t.outcome = err
+		}
+		if err == errPanicked {
+			// Nobody knows what is there of them: no line is written twice.
+			whole = len(batch)
+		}
+		o.settle(batch[:whole])
+		batch = batch[whole:]
 	}
-	if !t.state.CompareAndSwap(taskWaiting, taskWriting) {
-		return
+	for i, t := range batch {
+		if !o.forsaken(t) {
+			t.outcome = o.write(t.line.buf)
+		}
+		o.settle(batch[i : i+1])
 	}
-	err := o.guard(func() error { return o.device.Write(o.ctx, t.line.buf) })
+}
+
+// writeJoint has the device take all lines of batch at once, and returns how many of them are
+// whole; err is what kept the others out.
+func (o *outlet) writeJoint(batch []*task, joiner Joiner) (whole int, err error) {
+	o.joint = o.joint[:0]
+	for _, t := range batch {
+		o.joint = append(o.joint, t.line.buf...)
+	}
+	n, err := o.writeLines(joiner)
 	if err == nil {
-		o.succeeded()
-	} else {
-		o.failedWriting(err)
+		return len(batch), nil
 	}
-	t.done <- err
+	for _, t := range batch {
+		if n -= len(t.line.buf); n < 0 {
+			break
+		}
+		whole++
+	}
+	return whole, err
 }
 
-// guard turns a panic of the device into a failure.
-func (o *outlet) guard(fn func() error) (err error) {
+// The three calls of the device turn its panic into a failure.
+
+func (o *outlet) writeLines(joiner Joiner) (n int, err error) {
+	defer func() {
+		if recover() != nil {
+			n, err = 0, errPanicked
+		}
+	}()
+	return joiner.WriteLines(o.ctx, o.joint)
+}
+
+func (o *outlet) write(line []byte) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errPanicked
 		}
 	}()
-	return fn()
+	return o.device.Write(o.ctx, line)
 }
 
-// admit says whether the device may be tried.
-func (h *health) admit() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.stuck:
-		return errStuck
-	case h.resting, h.probing:
-		return errResting
-	case h.rest > 0:
-		h.probing = true
+func (o *outlet) reopenDevice() (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errPanicked
+		}
+	}()
+	return o.device.Reopen()
+}
+
+// forsaken says whether nobody waits for the outcome of t, which the worker has.
+func (o *outlet) forsaken(t *task) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return t.abandoned
+}
+
+// settle notes the outcomes of the first tasks that are being written, and tells their callers.
+func (o *outlet) settle(done []*task) {
+	good := !slices.ContainsFunc(done, func(t *task) bool { return t.outcome != nil })
+	o.mu.Lock()
+	// From here on the watch does not see them: what is noted below stays true.
+	o.queue.writing = o.queue.writing[len(done):]
+	usual := good && o.health.sound()
+	if usual {
+		o.health.written += uint64(len(done))
 	}
-	return nil
-}
-
-// succeeded notes that the device took a line.
-func (o *outlet) succeeded() {
-	h := &o.health
-	h.mu.Lock()
-	lost := h.lost
-	h.stuck, h.resting, h.probing, h.rest, h.lost, h.lastErr = false, false, false, 0, 0, nil
-	h.written++
-	h.mu.Unlock()
-	if lost > 0 {
-		o.log.Info("audit device works again", "path", o.path, "lost", lost)
+	o.mu.Unlock()
+	for _, t := range done {
+		switch {
+		case usual || t.line == nil:
+		case t.outcome == nil:
+			o.succeeded()
+		default:
+			o.failedWriting(t.outcome)
+		}
 	}
-}
-
-// failedWriting notes that the device came back from a write with an error.
-func (o *outlet) failedWriting(err error) {
-	slow := errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded)
-	h := &o.health
-	h.mu.Lock()
-	slow = slow || h.stuck
-	h.stuck = false
-	if slow || h.probing {
-		o.startRest()
-	}
-	h.mu.Unlock()
-	o.failed(err)
-}
-
-// timedOut notes that a caller has given up. begun: its line is being written.
-func (o *outlet) timedOut(begun bool) {
-	h := &o.health
-	h.mu.Lock()
-	if begun {
-		h.stuck = true
-	} else if !h.resting {
-		o.startRest()
-	}
-	h.mu.Unlock()
-	o.failed(errTimeout)
-}
-
-// startRest leaves the device alone for a while, longer each time in a row.
-// REQUIRES: health.mu.
-func (o *outlet) startRest() {
-	h := &o.health
-	if h.resting {
-		return
-	}
-	h.rest = min(max(2*h.rest, firstRest), longestRest)
-	h.resting, h.probing = true, false
-	// A timer and not the clock: a clock that stands still (a wall clock that was put back)
-	// must not keep a device shut.
-	time.AfterFunc(h.rest, func() {
-		h.mu.Lock()
-		h.resting = false
-		h.mu.Unlock()
-	})
-}
-
-// failed counts a lost line and tells the server log of the first one, and of every thousandth:
-// a dead device must not fill the disk with complaints.
-func (o *outlet) failed(err error) {
-	h := &o.health
-	h.mu.Lock()
-	h.lost++
-	lost := h.lost
-	h.lastErr = err
-	h.mu.Unlock()
-	if lost == 1 || lost%1000 == 0 {
-		o.log.Error("audit device failed to log an entry", "path", o.path, "error", err, "lost", lost)
+	for _, t := range done {
+		if !t.abandoned {
+			t.done <- t.outcome
+		}
 	}
 }

@@ -138,11 +138,11 @@ func TestLinesBehindAHangAreNotWrittenLater(t *testing.T) {
 	})
 }
 
-func TestFullQueueEndsInATimeout(t *testing.T) {
+func TestMoreLinesThanOneWriteTakesEndInATimeout(t *testing.T) {
 	hang, release := hangs()
 	d := &scripted{script: []func(context.Context) error{hang, works}}
 	inBubble(t, d, func(t *testing.T, o *outlet) {
-		const n = queueLength + 20
+		const n = joinLines + 20
 		outcomes := make(chan error, n)
 		for range n {
 			go func() { _, err := send(o, "line"); outcomes <- err }()

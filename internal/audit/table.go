@@ -245,7 +245,7 @@ func (b *Broker) test(o *outlet) error {
 	t := o.newTask()
 	t.line = newLine(&throwaway)
 	e := &Entry{Request: &RequestPart{ID: uuid.NewString(), Operation: "update", Path: "sys/audit/test"}}
-	if err := t.line.entry(Request, e, b.clock.Now(), clearKeys{}, nil); err != nil {
+	if err := t.line.entry(&content{kind: Request, entry: e, time: b.clock.Now()}, nil, nil); err != nil {
 		return err
 	}
 	if err := o.submit(t); err != nil {
@@ -349,10 +349,10 @@ type Status struct {
 func (b *Broker) Status() []Status {
 	var out []Status
 	for _, d := range b.state.Load().devices {
-		h := &d.outlet.health
-		h.mu.Lock()
+		h, mu := &d.outlet.health, &d.outlet.mu
+		mu.Lock()
 		out = append(out, Status{Path: d.path, Type: d.spec.Type, Written: h.written, Lost: h.lost, LastError: h.lastErr})
-		h.mu.Unlock()
+		mu.Unlock()
 	}
 	return out
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"jeton/internal/audit"
@@ -21,21 +20,65 @@ import (
 // client learns only that the server failed. Contract: audit §2.
 var errUnaudited = errors.New("server: not audited")
 
+// audited is what the two audit entries of an exchange are made of: one piece of memory, as every
+// request needs it. Who asks and what for is the same in both; the broker writes it out once.
+type audited struct {
+	entry    audit.Entry
+	auth     audit.Auth
+	results  audit.PolicyResults
+	request  audit.RequestPart
+	response audit.ResponsePart
+	kept     audit.Kept
+	// token is the one that auth describes.
+	token *token.Token
+}
+
+// describe makes the entries of x as it is now.
+func (x *exchange) describe() *audited {
+	a := &audited{token: x.token}
+	x.describeCaller(a)
+	x.describeRequest(&a.request)
+	a.entry = audit.Entry{Auth: &a.auth, Request: &a.request, Kept: &a.kept}
+	return a
+}
+
+// describes says whether a still tells who asks and what for. Nothing may change either once the
+// request entry is written; should a step learn to, the answer's entry must not hide it.
+func (a *audited) describes(x *exchange) bool {
+	return a.token == x.token && a.request.Operation == x.auditOperation() && a.request.Path == x.path &&
+		(a.auth.PolicyResults == nil) == (x.acl == nil || x.token == nil) && a.results.Allowed == (a.auth.PolicyResults != nil && x.decision.Allowed) &&
+		len(a.auth.IdentityPolicies) == len(x.identity)
+}
+
 // auditRequest writes the request entry: after the decision, before anything is done.
 func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) error {
 	if x.house.Audit.Silent() {
 		return nil
 	}
-	entry := &audit.Entry{Auth: x.auditAuth(), Request: x.auditRequestPart()}
+	a := x.describe()
 	if refused != nil {
-		entry.Error = requestError(refused)
+		a.entry.Error = requestError(refused)
 	}
-	defer s.timed("audit.log_request")()
-	if err := x.house.Audit.LogRequest(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
+	began := s.stamp(a)
+	err := x.house.Audit.LogRequest(ctx, &a.entry, x.nonHMACRequest(), x.nonHMACResponse())
+	s.observe("audit.log_request", began)
+	if err != nil {
 		s.node.Metrics().Count("audit.log_request_failure", nil)
 		return fmt.Errorf("failed to audit request: %w: %w", errUnaudited, err)
 	}
+	x.audited = a
 	return nil
+}
+
+// stamp gives the entry its time, which is also when writing it began.
+func (s *Server) stamp(a *audited) time.Time {
+	a.entry.Time = s.node.Clock().Now()
+	return a.entry.Time
+}
+
+// observe measures how long writing an entry took.
+func (s *Server) observe(name string, began time.Time) {
+	s.node.Metrics().Observe(name, nil, s.node.Clock().Now().Sub(began))
 }
 
 // requestError is the outer error of a request entry: bare for a missing or bad token.
@@ -61,8 +104,12 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 	if x.house.Audit.Silent() {
 		return nil
 	}
-	entry := &audit.Entry{Auth: x.auditAuth(), Request: x.auditRequestPart(), Response: &audit.ResponsePart{Mount: x.auditMount()}}
-	part := entry.Response
+	a := x.audited
+	if a == nil || !a.describes(x) {
+		a = x.describe()
+	}
+	entry, part := &a.entry, &a.response
+	entry.Error, entry.Response, part.Mount = "", part, a.request.Mount
 	if failed != nil {
 		f := fail(failed)
 		entry.Error = outerError(failed)
@@ -76,8 +123,10 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 	} else if x.response != nil {
 		x.describeAnswer(part)
 	}
-	defer s.timed("audit.log_response")()
-	if err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse()); err != nil {
+	began := s.stamp(a)
+	err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse())
+	s.observe("audit.log_response", began)
+	if err != nil {
 		s.node.Metrics().Count("audit.log_response_failure", nil)
 		return fmt.Errorf("failed to audit response: %w: %w", errUnaudited, err)
 	}
@@ -150,13 +199,13 @@ func describeUnwrapped(part *audit.ResponsePart, raw *backend.Raw) bool {
 	return true
 }
 
-// auditAuth is who asks; near-empty without a valid token.
-func (x *exchange) auditAuth() *audit.Auth {
+// describeCaller fills in who asks; near-empty without a valid token.
+func (x *exchange) describeCaller(a *audited) {
 	t := x.token
 	if t == nil {
-		return &audit.Auth{}
+		return
 	}
-	a := &audit.Auth{
+	a.auth = audit.Auth{
 		ClientToken: x.request.token, Accessor: t.Accessor, DisplayName: t.Origin.DisplayName,
 		Policies: token.Union(t.Policies, x.identity), TokenPolicies: t.Policies, IdentityPolicies: x.identity, Metadata: t.Meta,
 		RemainingUses: max(x.usesLeft, 0), Entity: audit.Entity{ID: t.EntityID},
@@ -164,9 +213,9 @@ func (x *exchange) auditAuth() *audit.Auth {
 		TokenTTL: time.Duration(t.Life.CreationTTL) * time.Second,
 	}
 	if x.acl != nil {
-		a.PolicyResults = &audit.PolicyResults{Allowed: x.decision.Allowed, Granting: x.decision.Granting}
+		a.results = audit.PolicyResults{Allowed: x.decision.Allowed, Granting: x.decision.Granting}
+		a.auth.PolicyResults = &a.results
 	}
-	return a
 }
 
 func (x *exchange) auditMount() audit.Mount {
@@ -177,18 +226,23 @@ func (x *exchange) auditMount() audit.Mount {
 	return audit.Mount{Point: e.Path, Type: e.Type, Accessor: e.Accessor, Class: string(e.Class())}
 }
 
-func (x *exchange) auditRequestPart() *audit.RequestPart {
+// auditOperation is what the request does, as its entries call it.
+func (x *exchange) auditOperation() string {
+	switch {
+	case x.request.help:
+		return "help"
+	case x.call != nil:
+		return x.call.Operation.String()
+	}
+	return x.request.operation.String()
+}
+
+// describeRequest fills in what is asked for.
+func (x *exchange) describeRequest(part *audit.RequestPart) {
 	q := x.request
-	operation := q.operation
-	if x.call != nil {
-		operation = x.call.Operation
-	}
-	part := &audit.RequestPart{
-		ID: q.id, Operation: operation.String(), Mount: x.auditMount(), ClientToken: q.token,
+	*part = audit.RequestPart{
+		ID: q.id, Operation: x.auditOperation(), Mount: x.auditMount(), ClientToken: q.token,
 		Path: x.path, Data: q.raw, PolicyOverride: q.policyOverride, WrapTTL: q.wrapTTL, Headers: q.headers, URI: q.uri,
-	}
-	if q.help {
-		part.Operation = "help"
 	}
 	if q.remote.IsValid() {
 		part.RemoteAddress, part.RemotePort = q.remote.Addr().String(), int(q.remote.Port())
@@ -200,7 +254,6 @@ func (x *exchange) auditRequestPart() *audit.RequestPart {
 	if q.tls != nil && len(q.tls.VerifiedChains) > 0 && len(q.tls.PeerCertificates) > 0 {
 		part.CertificateSerial = q.tls.PeerCertificates[0].SerialNumber.String()
 	}
-	return part
 }
 
 // clientID is the entity, or for a token without one a hash of its policies and of the one
@@ -209,7 +262,15 @@ func clientID(t *token.Token) string {
 	if t.EntityID != "" {
 		return t.EntityID
 	}
-	sum := sha256.Sum256([]byte(strings.Join(t.Policies, "\x7f") + "\x00root"))
+	var room [256]byte
+	text := room[:0]
+	for i, name := range t.Policies {
+		if i > 0 {
+			text = append(text, 0x7f)
+		}
+		text = append(text, name...)
+	}
+	sum := sha256.Sum256(append(text, "\x00root"...))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 

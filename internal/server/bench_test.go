@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"jeton/internal/audit"
+	"jeton/internal/audit/file"
 	"jeton/internal/auth/jwt/oidctest"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
@@ -48,6 +51,7 @@ func benchedOver(b testing.TB, raw store.Store) *benched {
 	log := slog.New(slog.DiscardHandler)
 	n := node.New(raw, nil, clock.NewSteady(time.Now, time.Time{}), node.Settings{
 		Limits: mount.Limits{DefaultTTL: time.Hour, MaxTTL: 24 * time.Hour}, Log: log,
+		AuditTypes: map[string]audit.Factory{"file": file.Factory(nil)},
 	})
 	dev, err := n.StartDev(ctx, node.DevOptions{})
 	if err != nil {
@@ -177,6 +181,24 @@ func BenchmarkServe(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkAudited is the whole way of a request with a file audit device.
+func BenchmarkAudited(b *testing.B) {
+	s := newBenched(b)
+	holder := s.newToken(b)
+	s.must(b, "POST", "/v1/sys/audit/file", s.token, fmt.Sprintf(`{"type":"file","options":{"file_path":%q}}`, filepath.Join(b.TempDir(), "audit.log")))
+	b.ReportAllocs()
+	b.SetParallelism(16)
+	b.RunParallel(func(pb *testing.PB) {
+		k := &kept{header: http.Header{}}
+		for pb.Next() {
+			if err := s.send(k, "GET", "/v1/auth/token/lookup-self", holder, ""); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }
 
 // BenchmarkEnvelope is the encoding of an answer that carries data, and of one with a new token.

@@ -83,12 +83,6 @@ func (s *Server) countIssued(x *exchange) {
 // issuedKind is what tells counters of issued tokens apart.
 type issuedKind struct{ method, token string }
 
-// timed measures how long something takes until the function that it returns is called.
-func (s *Server) timed(name string) (done func()) {
-	began := s.node.Clock().Now()
-	return func() { s.node.Metrics().Observe(name, nil, s.node.Clock().Now().Sub(began)) }
-}
-
 // countRefused counts a lease that a quota has refused.
 func (s *Server) countRefused(err error) {
 	if full, ok := errors.AsType[*quota.Exceeded](err); ok {

@@ -49,6 +49,8 @@ type exchange struct {
 	lease *lease.Issued
 	// newcomer says that this login is its entity's first.
 	newcomer bool
+	// audited is what the request entry was made of; nil where none was written.
+	audited *audited
 }
 
 // rights are what the caller may do, once that has been asked.

@@ -3,6 +3,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,8 @@ func parse(options map[string]string) (path string, mode fs.FileMode, err error)
 	return path, mode, nil
 }
 
-// stream is a device that is always open and never reopened.
+// stream is a device that is always open and never reopened. It does not join lines: standard
+// output may be a pipe that others write to.
 type stream struct{ w io.Writer }
 
 func (s stream) Write(_ context.Context, line []byte) error {
@@ -94,7 +96,9 @@ func (stream) Close() error  { return nil }
 
 // Device appends lines to one file. Its methods are called by one goroutine (audit.Device).
 //
-// Each line is one write. The file is opened afresh when it is asked to be (SIGHUP), when a
+// A line is one write, or part of one with others that waited with it (WriteLines); in anything but
+// a regular file, where writes of several programs could mix, it is always one of its own. The
+// file is opened afresh when it is asked to be (SIGHUP), when a
 // write fails (once, and the line is tried again), and when it is no longer what its path names.
 // The last is looked at no more than once a second: a log that was deleted or renamed would
 // otherwise go on swallowing lines that nobody will ever read, which Vault does. A rotation
@@ -108,8 +112,8 @@ type Device struct {
 
 	// file is nil while the file could not be opened.
 	file *os.File
-	// pipe says that the file is a named pipe.
-	pipe bool
+	// kind is what the file is, as of its opening.
+	kind fs.FileMode
 	// torn says that the last line in the file may lack its end.
 	torn bool
 	// due is set by timer when the next write is to look whether the file is still there.
@@ -155,48 +159,81 @@ func (d *Device) confine(allowedDirs []string) error {
 
 // Write appends line.
 func (d *Device) Write(ctx context.Context, line []byte) error {
-	if d.due.CompareAndSwap(true, false) {
-		if d.moved() {
-			d.closeFile()
-		}
-		d.timer.Reset(d.every)
+	fresh, err := d.ready()
+	if err != nil {
+		return err
 	}
-	fresh := d.file == nil
-	if fresh {
-		if err := d.openFile(); err != nil {
-			return err
-		}
-	}
-	err := d.append(ctx, line)
+	_, err = d.append(ctx, line)
 	if err == nil || fresh || ctx.Err() != nil {
 		return err
 	}
 	if openErr := d.Reopen(); openErr != nil {
 		return errors.Join(err, openErr)
 	}
-	return d.append(ctx, line)
+	_, err = d.append(ctx, line)
+	return err
 }
 
-// append writes one line with one call. A line that could not be written whole is ended before
-// the next one, so that a full disk costs the lines that did not fit and no others.
-func (d *Device) append(ctx context.Context, line []byte) error {
-	if d.torn {
-		line = append([]byte{'\n'}, line...)
+// WriteLines appends lines, to a regular file with one call.
+func (d *Device) WriteLines(ctx context.Context, lines []byte) (n int, err error) {
+	if _, err := d.ready(); err != nil {
+		return 0, err
 	}
-	if d.pipe {
+	if d.kind.IsRegular() {
+		return d.append(ctx, lines)
+	}
+	for line := range bytes.Lines(lines) {
+		m, err := d.append(ctx, line)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// ready sees to it that the file is open and what its path names. fresh says that it was opened
+// just now.
+func (d *Device) ready() (fresh bool, err error) {
+	if d.due.CompareAndSwap(true, false) {
+		if d.moved() {
+			d.closeFile()
+		}
+		d.timer.Reset(d.every)
+	}
+	if d.file != nil {
+		return false, nil
+	}
+	return true, d.openFile()
+}
+
+// append writes whole lines with one call and returns how much of them is there. A line that could
+// not be written whole is ended before the next one, so that a full disk costs the lines that did
+// not fit and no others. One that lacks nothing but its end is whole, and its end is owed: written
+// again it would be there twice.
+func (d *Device) append(ctx context.Context, lines []byte) (n int, err error) {
+	before := 0
+	if d.torn {
+		lines, before = append([]byte{'\n'}, lines...), 1
+	}
+	if d.kind&fs.ModeNamedPipe != 0 {
 		// A full pipe that nobody empties lets go when the device is disabled: any time
 		// in the past is a deadline that has passed. Regular files know no deadlines.
 		file := d.file
 		stop := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })
 		defer stop()
 	}
-	n, err := d.file.Write(line)
-	if err != nil {
-		d.torn = d.torn || n > 0
-		return err
+	n, err = d.file.Write(lines)
+	if n > 0 {
+		d.torn = lines[n-1] != '\n'
 	}
-	d.torn = false
-	return nil
+	if n > before && n < len(lines) && lines[n] == '\n' {
+		n++
+	}
+	if n == len(lines) {
+		return n - before, nil
+	}
+	return max(n-before, 0), err
 }
 
 // moved says whether the path no longer names the open file.
@@ -322,8 +359,7 @@ func (d *Device) settle(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	d.torn = false
-	d.pipe = info.Mode()&fs.ModeNamedPipe != 0
+	d.torn, d.kind = false, info.Mode().Type()
 	if !info.Mode().IsRegular() {
 		return nil
 	}
