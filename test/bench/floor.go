@@ -93,6 +93,7 @@ func (b *bench) measureFloors() (floors map[int]result, err error) {
 	if err != nil {
 		return nil, err
 	}
+	p.stores = true
 	floors = map[int]result{}
 	for _, op := range operations() {
 		if op.keys == 0 || floors[op.keys].OpsPerSec > 0 || !strings.Contains(op.name, b.only) {

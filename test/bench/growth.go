@@ -202,7 +202,7 @@ func (b *bench) restart(g *growth, settle time.Duration) error {
 	if err := b.swept(); err != nil {
 		return err
 	}
-	if err := old.quiet(); err != nil {
+	if err := old.quiet(time.Second); err != nil {
 		return err
 	}
 	if err := old.stop(); err != nil {

@@ -402,12 +402,19 @@ func (b *bench) measure(op operation, p *process) (result, error) {
 		return time.Since(begin)
 	}
 	drive(b.seconds/5, false)
+	// An operation is charged with what it leaves to be merged, and with nothing that others left.
+	if err := b.settled(p); err != nil {
+		return result{}, err
+	}
 	before, err := p.cpu()
 	if err != nil {
 		return result{}, err
 	}
 	profiled := b.profile(op.name, p)
 	took := drive(b.seconds, true)
+	if err := b.settled(p); err != nil {
+		return result{}, err
+	}
 	after, err := p.cpu()
 	if err = errors.Join(err, <-profiled); err != nil {
 		return result{}, err
@@ -420,6 +427,14 @@ func (b *bench) measure(op operation, p *process) (result, error) {
 	at := func(q float64) float64 { return float64(all[int(q*float64(len(all)-1))]) / 1e3 }
 	return result{Name: op.name, OpsPerSec: float64(len(all)) / took.Seconds(), P50: at(.5), P99: at(.99), P999: at(.999),
 		CPU: float64(after-before) / 1e3 / float64(len(all)), Failures: failed.count.Load()}, nil
+}
+
+// settled waits until a server that stores has nothing to do.
+func (b *bench) settled(p *process) error {
+	if !p.stores {
+		return nil
+	}
+	return p.quiet(400 * time.Millisecond)
 }
 
 // report prints the tables for people.

@@ -23,6 +23,8 @@ type process struct {
 	dir     string
 	// token is the root token, share the one unseal key.
 	token, share string
+	// stores says that it writes to a store, which goes on working after it has answered.
+	stores bool
 	// tls is how clients speak to it; nil is in the clear.
 	tls *tls.Config
 }
@@ -79,14 +81,14 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, err
 }
 
-// quiet waits until the server has no more work of its own, such as a sweep: until it uses less
-// than a twentieth of a processor, or for two minutes.
-func (p *process) quiet() error {
+// quiet waits until the server has no more work of its own, such as a sweep or the merging of what
+// was written: until it uses less than a twentieth of a processor for as long as look, or for two minutes.
+func (p *process) quiet(look time.Duration) error {
 	before, err := p.cpu()
-	for tries := 0; err == nil && tries < 120; tries++ {
-		<-time.After(time.Second)
+	for begin := time.Now(); err == nil && time.Since(begin) < 2*time.Minute; {
+		<-time.After(look)
 		var after time.Duration
-		if after, err = p.cpu(); after-before < time.Second/20 {
+		if after, err = p.cpu(); after-before < look/20 {
 			return err
 		}
 		before = after
@@ -162,7 +164,7 @@ func startJeton(binary, dir string, secure *certificate) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.dir = dir
+	p.dir, p.stores = dir, true
 	if secure != nil {
 		p.tls = secure.client
 	}

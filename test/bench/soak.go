@@ -207,7 +207,7 @@ func (b *bench) sample(begin time.Time, latencies []time.Duration) (s soakSample
 
 // expire makes tokens of which expiryRate expire each second, and measures lookups meanwhile.
 func (b *bench) expire() (e soakExpiry, err error) {
-	if err := b.server.quiet(); err != nil {
+	if err := b.server.quiet(time.Second); err != nil {
 		return e, err
 	}
 	before, err := b.tokens()
