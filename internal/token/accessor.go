@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"math/bits"
 	"strings"
 
@@ -88,16 +89,20 @@ func (s *Store) FindAccessor(ctx context.Context, accessor string) (t *Token, kn
 		if t, err = s.find(ctx, id); t != nil && t.hasAccessor(accessor) {
 			return t, true, nil
 		}
-		// What cannot be read may not be what is asked for.
 		if err != nil && !unreadable(err) {
 			return nil, false, err
 		}
 	}
 	var entry *accessorEntry
+	var damaged error
 	err = s.area.View(ctx, func(r store.Reader) (err error) {
+		entry, damaged = nil, nil
 		if ok {
 			dead, err := load(r, id)
-			if known = dead != nil && dead.hasAccessor(accessor); known || err != nil && !unreadable(err) {
+			if known = dead != nil && dead.hasAccessor(accessor); known {
+				return nil
+			}
+			if damaged = err; err != nil && !unreadable(err) {
 				return err
 			}
 		}
@@ -105,7 +110,8 @@ func (s *Store) FindAccessor(ctx context.Context, accessor string) (t *Token, kn
 		return err
 	})
 	if entry == nil || err != nil {
-		return nil, known, err
+		// Whose record is damaged must not be taken for one that is gone.
+		return nil, known, errors.Join(err, damaged)
 	}
 	t, err = s.find(ctx, entry.ID)
 	return t, true, err

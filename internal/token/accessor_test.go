@@ -159,3 +159,19 @@ func TestElderTokens(t *testing.T) {
 	w.mustLive(new)
 	w.mustCheck()
 }
+
+// The accessor of a token whose record is damaged leads to an error: who revokes it must not be told
+// that it is gone.
+func TestAccessorOfADamagedToken(t *testing.T) {
+	w := worldOver(t, memory(t))
+	defer func() { w.Store.Close() }()
+	i := w.plain()
+	w.ok(w.area.Update(w.ctx, func(tx store.Tx) error { return tx.Put(idKey(recordKey, i.Token.ID), []byte("x")) }))
+	w.reopen()
+	if found, known, err := w.FindAccessor(w.ctx, i.Token.Accessor); found != nil || known || !unreadable(err) {
+		t.Errorf("found %v, known %t, %v", found != nil, known, err)
+	}
+	if found, known, err := w.FindAccessor(w.ctx, w.plain().Token.Accessor); found == nil || !known || err != nil {
+		t.Errorf("another: %t, %v", known, err)
+	}
+}
