@@ -89,7 +89,7 @@ bench: build ## Measure bin/jeton beside a bare server, also with a million toke
 
 .PHONY: bench-quick
 bench-quick: build ## The same within a minute
-	$(GO) run ./test/bench -time 600ms -sizes 10000 -settle 2s
+	$(GO) run ./test/bench -time 400ms -sizes 10000 -settle 2s
 
 SOAK ?= 5m
 

@@ -290,10 +290,14 @@ func readAll(r *http.Request, most int64) ([]byte, error) {
 	return body, nil
 }
 
+// firstRead bounds what is set aside for a body before anything of it has come, in bytes: strangers
+// on every connection may announce much and send nothing.
+const firstRead = 4 << 10
+
 // readUntilEnd reads everything. announced is how much that is said to be, which may be a lie.
 func readUntilEnd(r io.Reader, announced int64) ([]byte, error) {
 	// One byte more, for the end to be seen without growing.
-	body := make([]byte, 0, min(max(announced+1, 512), 64<<10))
+	body := make([]byte, 0, min(max(announced+1, 512), firstRead))
 	for {
 		n, err := r.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]

@@ -434,7 +434,7 @@ func (b *bench) settled(p *process) error {
 	if !p.stores {
 		return nil
 	}
-	return p.quiet(400 * time.Millisecond)
+	return p.quiet(min(max(b.seconds/8, 150*time.Millisecond), 400*time.Millisecond))
 }
 
 // report prints the tables for people.

@@ -7,19 +7,12 @@ import (
 	"jeton/internal/auth/approle"
 	"jeton/internal/auth/authtest"
 	"jeton/internal/backend"
-	"jeton/internal/store/embedded"
 )
 
 // A login with what has logged in before reads nothing, so that nothing is decoded: not before its
 // transaction, which every login has, and not in it. It writes what it changes.
 func TestCostOfLogin(t *testing.T) {
-	inner, err := embedded.OpenMemory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { inner.Close() })
-	counted := &authtest.Counting{Store: inner}
-	b := authtest.On(t, counted, approle.New)
+	b, counted := authtest.OnCounting(t, approle.New)
 	b.Must(t, backend.Update, "role/r", object{"token_policies": "p", "secret_id_bound_cidrs": "127.0.0.0/8"})
 	b.Must(t, backend.Update, "role/open", object{"bind_secret_id": false, "secret_id_bound_cidrs": "127.0.0.1"})
 	id, open := roleID(t, b, "r"), roleID(t, b, "open")

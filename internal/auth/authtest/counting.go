@@ -3,8 +3,11 @@ package authtest
 import (
 	"context"
 	"sync/atomic"
+	"testing"
 
+	"jeton/internal/backend"
 	"jeton/internal/store"
+	"jeton/internal/store/embedded"
 )
 
 // Counting is a store that counts what is asked of it: what an operation costs is asserted in
@@ -14,6 +17,18 @@ type Counting struct {
 	// Views and Updates are transactions. Reads are single values and the pairs of scans; Writes
 	// are of any kind.
 	Views, Updates, Reads, Writes atomic.Int64
+}
+
+// OnCounting runs a method over a store in memory whose use is counted.
+func OnCounting(t testing.TB, factory backend.Factory) (*Bench, *Counting) {
+	t.Helper()
+	inner, err := embedded.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = inner.Close() })
+	counted := &Counting{Store: inner}
+	return On(t, counted, factory), counted
 }
 
 // Cost is what an operation asked of the store.

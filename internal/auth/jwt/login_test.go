@@ -17,7 +17,6 @@ import (
 	"jeton/internal/auth/jwt/oidctest"
 	"jeton/internal/backend"
 	"jeton/internal/store"
-	"jeton/internal/store/embedded"
 )
 
 const unverified = "error validating token: error verifying token signature: no known key verifies its signature"
@@ -526,13 +525,7 @@ func TestLoginWritesNothing(t *testing.T) {
 // A login under a role and a configuration that are known reads nothing either, in its transaction
 // or before it: nothing is decoded but the token.
 func TestCostOfLogin(t *testing.T) {
-	inner, err := embedded.OpenMemory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { inner.Close() })
-	counted := &authtest.Counting{Store: inner}
-	b := authtest.On(t, counted, jwt.New)
+	b, counted := authtest.OnCounting(t, jwt.New)
 	key := oidctest.NewKey(t, jose.RS256, "")
 	b.Must(t, backend.Update, "config", object{"jwt_validation_pubkeys": key.PEM(t)})
 	writeRole(t, b, object{"bound_claims": object{"project": "site"}, "claim_mappings": object{"project": "project"}})
