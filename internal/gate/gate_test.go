@@ -15,8 +15,9 @@ func TestShuttingHurries(t *testing.T) {
 	inside := g.Within(t.Context())
 	left := make(chan struct{})
 	go func() {
-		defer close(left)
+		// Told before it leaves: whoever shuts is woken by the leaving, and looks at once.
 		defer g.Leave()
+		defer close(left)
 		defer inside.Release()
 		<-inside.Done()
 	}()
