@@ -10,6 +10,7 @@ package audit
 
 import (
 	"encoding/json"
+	"net/netip"
 	"time"
 )
 
@@ -130,8 +131,8 @@ type RequestPart struct {
 	// Data is body or query as one JSON value; nil for none.
 	Data           json.RawMessage
 	PolicyOverride bool
-	RemoteAddress  string
-	RemotePort     int
+	// Remote is whose connection it is, or whom a trusted proxy names; zero if unknown.
+	Remote netip.AddrPort
 	// WrapTTL is written in whole seconds.
 	WrapTTL time.Duration
 	// Headers are all of the request's, by their canonical names; the configured ones are

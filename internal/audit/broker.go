@@ -109,6 +109,8 @@ type content struct {
 	event *Event
 	time  time.Time
 	keys  clearKeys
+	// ahead: nobody waits for the line yet (BeginRequest).
+	ahead bool
 }
 
 // kept is where the lines of c's request are kept; nil for nowhere.
@@ -131,6 +133,32 @@ func (b *Broker) Silent() bool { return len(b.state.Load().devices) == 0 }
 // no longer than the slowest device's time limit.
 func (b *Broker) LogRequest(ctx context.Context, e *Entry, nonHMACRequestKeys, nonHMACResponseKeys []string) error {
 	return b.write(&content{kind: Request, entry: e, time: e.Time, keys: clearKeys{nonHMACRequestKeys, nonHMACResponseKeys}})
+}
+
+// BeginRequest is LogRequest for a request that only reads: the lines are on their way when it
+// returns, and whether they were written is asked later (RequestWritten). An error means that no
+// device takes them. Nothing of the answer may leave before the outcome is known: what was read
+// meanwhile has then been seen by nobody, and has changed nothing. The entry needs a Kept.
+func (b *Broker) BeginRequest(ctx context.Context, e *Entry, nonHMACRequestKeys, nonHMACResponseKeys []string) error {
+	return b.write(&content{kind: Request, entry: e, time: e.Time, keys: clearKeys{nonHMACRequestKeys, nonHMACResponseKeys}, ahead: true})
+}
+
+// RequestWritten waits until a device has the line of the request that BeginRequest gave k, and
+// releases k. An error is LogRequest's. It is nil at once where nothing is on its way.
+func (b *Broker) RequestWritten(k *Kept) error {
+	if k == nil || !k.ahead {
+		return nil
+	}
+	took, c, s := k.settle(), k.content(), k.state
+	k.release()
+	switch {
+	case took:
+		return nil
+	case b.state.Load() == s:
+		return ErrNoDevice
+	}
+	// As in write: the devices that failed are not those that are enabled now.
+	return b.write(c)
 }
 
 // LogResponse writes the entry of an answer that is about to leave. An error means that it must
@@ -165,9 +193,9 @@ func (b *Broker) write(c *content) error {
 	}
 }
 
-// offer formats c for the devices of s, hands all lines over, and waits for the outcomes. The
-// devices work at the same time. All lines are made before the first is handed over: an entry
-// that cannot be formatted is written nowhere.
+// offer formats c for the devices of s, hands all lines over, and waits for the outcomes unless
+// c goes ahead. The devices work at the same time. All lines are made before the first is handed
+// over: an entry that cannot be formatted is written nowhere.
 func (b *Broker) offer(s *state, c *content) error {
 	var few [4]*task
 	tasks := few[:0]
@@ -183,11 +211,18 @@ func (b *Broker) offer(s *state, c *content) error {
 		}
 		tasks = append(tasks, t)
 	}
+	sent := 0
 	for i, t := range tasks {
 		if o := s.devices[i].outlet; o.submit(t) != nil {
 			o.give(t)
 			tasks[i] = nil
+			continue
 		}
+		sent++
+	}
+	if c.ahead && kept != nil && sent > 0 {
+		kept.hold(tasks)
+		return nil
 	}
 	took := 0
 	for i, t := range tasks {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -118,7 +119,7 @@ func lookup() *audit.Entry {
 			Operation:   "read",
 			Mount:       audit.Mount{Point: "auth/token/", Type: "token", Accessor: "auth_token_1a2b3c4d", Class: "auth"},
 			ClientToken: "hvs.canary-token", ClientTokenAccessor: "canary-accessor",
-			Path: "auth/token/lookup-self", RemoteAddress: "127.0.0.1", RemotePort: 54321,
+			Path: "auth/token/lookup-self", Remote: netip.MustParseAddrPort("127.0.0.1:54321"),
 		},
 	}
 }

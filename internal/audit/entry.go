@@ -185,8 +185,13 @@ func (l *line) request(r *RequestPart, inClear []string, headers *headerTable) e
 		return err
 	}
 	l.flag("policy_override", r.PolicyOverride)
-	l.str("remote_address", r.RemoteAddress)
-	l.num("remote_port", int64(r.RemotePort))
+	if r.Remote.IsValid() {
+		l.key("remote_address")
+		// An address has nothing that needs escaping, but for the zone that a name can hold.
+		l.text = r.Remote.Addr().AppendTo(l.text[:0])
+		l.buf = appendString(l.buf, l.text)
+		l.num("remote_port", int64(r.Remote.Port()))
+	}
 	l.seconds("wrap_ttl", r.WrapTTL)
 	l.headers(r.Headers, headers)
 	l.str("client_certificate_serial_number", r.CertificateSerial)

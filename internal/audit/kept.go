@@ -1,6 +1,9 @@
 package audit
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Kept carries what the two lines of one request have in common from LogRequest to LogResponse:
 // who asks and what for, as LogRequest has written it for each device. It is repeated when nothing
@@ -11,12 +14,18 @@ import "slices"
 // Rejected: remembering hashes by what they are of, over requests. It would hold secrets in memory
 // for the sake of a sixth of a microsecond each.
 //
+// Lines that went ahead (BeginRequest) are held while they are being written: device and answer
+// both read them then, and neither changes them.
+//
 // The zero Kept holds nothing. It belongs to one request and must not be copied after use.
 type Kept struct {
 	state   *state
 	auth    *Auth
 	request *RequestPart
-	inClear []string
+	time    time.Time
+	keys    clearKeys
+	// ahead: the outcomes of tasks are still to be waited for.
+	ahead bool
 	// tasks hold the lines by the place of their device in state, nil where there is none: the
 	// device failed, or the line is too large to be held while the request is served.
 	tasks []*task
@@ -29,7 +38,7 @@ func (k *Kept) begin(s *state, c *content) {
 		return
 	}
 	k.release()
-	k.state, k.auth, k.request, k.inClear = s, c.entry.Auth, c.entry.Request, c.keys.request
+	k.state, k.auth, k.request, k.time, k.keys = s, c.entry.Auth, c.entry.Request, c.time, c.keys
 	k.tasks = append(k.few[:0], make([]*task, len(s.devices))...)
 }
 
@@ -42,18 +51,50 @@ func (k *Kept) keep(i int, t *task) bool {
 	return true
 }
 
+// hold takes the tasks of lines that are on their way.
+func (k *Kept) hold(tasks []*task) {
+	k.ahead = true
+	copy(k.tasks, tasks)
+	for _, t := range tasks {
+		if t != nil {
+			// The device reads the line itself, which stays.
+			_ = t.line.wipe()
+		}
+	}
+}
+
+// settle waits for the lines on their way and says whether a device has one.
+func (k *Kept) settle() (took bool) {
+	k.ahead = false
+	for i, t := range k.tasks {
+		if t != nil && k.state.devices[i].outlet.wait(t) == nil {
+			took = true
+		}
+	}
+	return took
+}
+
+// content is what the request's lines were made of.
+func (k *Kept) content() *content {
+	return &content{kind: Request, entry: &Entry{Auth: k.auth, Request: k.request}, time: k.time, keys: k.keys}
+}
+
 // line is the line that the i-th device's line of c repeats; nil for none.
 func (k *Kept) line(s *state, c *content, i int) *line {
 	if k == nil || c.kind != Response || k.state != s || k.auth != c.entry.Auth || k.request != c.entry.Request ||
-		k.tasks[i] == nil || !slices.Equal(k.inClear, c.keys.request) {
+		k.tasks[i] == nil || !slices.Equal(k.keys.request, c.keys.request) {
 		return nil
 	}
 	return k.tasks[i].line
 }
 
-// release gives the lines back to their devices.
+// Empty says that k holds nothing.
+func (k *Kept) Empty() bool { return k.state == nil }
+
+// release gives the lines back to their devices. Lines that are still on their way stay: whoever
+// waits for them releases them.
 func (k *Kept) release() {
-	if k == nil || k.state == nil {
+	if k == nil || k.state == nil || k.ahead {
 		return
 	}
 	for i, t := range k.tasks {

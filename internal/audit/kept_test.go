@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,10 @@ func picks(r *rand.Rand) (out []string) {
 	return out
 }
 
+func anyRemote(r *rand.Rand) netip.AddrPort {
+	return []netip.AddrPort{{}, netip.MustParseAddrPort("192.0.2.1:0"), netip.MustParseAddrPort("[fe80::1%\"\n]:443")}[r.IntN(3)]
+}
+
 func anyMount(r *rand.Rand) Mount {
 	return Mount{Point: pick(r), Type: pick(r), Accessor: pick(r), Class: pick(r), Version: pick(r)}
 }
@@ -120,7 +125,7 @@ func anyEntry(r *rand.Rand) *Entry {
 	if r.IntN(10) > 0 {
 		e.Request = &RequestPart{
 			ID: pick(r), ClientID: pick(r), Operation: []string{"list", "read"}[r.IntN(2)], Mount: anyMount(r), ClientToken: pick(r), ClientTokenAccessor: pick(r),
-			Path: pick(r), Data: anyData(r), PolicyOverride: r.IntN(2) == 0, RemoteAddress: pick(r), RemotePort: r.IntN(3), WrapTTL: time.Duration(r.IntN(3)) * time.Minute,
+			Path: pick(r), Data: anyData(r), PolicyOverride: r.IntN(2) == 0, Remote: anyRemote(r), WrapTTL: time.Duration(r.IntN(3)) * time.Minute,
 			Headers: map[string][]string{"X-Hashed": picks(r), "X-Clear": picks(r), "X-Other": picks(r)}, CertificateSerial: pick(r), URI: pick(r) + "?secret",
 		}
 	}

@@ -3,6 +3,7 @@ package audit
 import (
 	"crypto/sha256"
 	"hash"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -37,12 +38,15 @@ type line struct {
 	token, accessor [2]int
 	// empty is the hash of an empty string, as JSON.
 	empty []byte
+	// shown are hashes, as JSON, of values that lines show in clear beside them: names of
+	// policies, of tokens, of types. They are no secrets, and come again with every answer.
+	shown map[string]string
 	// common is where an entry's auth and request blocks are, the comma before them included.
 	common [2]int
 }
 
 func newLine(f *format) *line {
-	l := &line{format: f, mac: newMAC(f.salt)}
+	l := &line{format: f, mac: newMAC(f.salt), shown: make(map[string]string)}
 	l.hashedBytes(nil)
 	l.empty, l.buf = l.buf, nil
 	return l
@@ -53,6 +57,12 @@ func newLine(f *format) *line {
 const (
 	keepLine = 256 << 10
 	keepText = 8 << 10
+)
+
+// How many hashes a line remembers, and the longest value of which it does, in bytes.
+const (
+	keepShown  = 64
+	shownBytes = 64
 )
 
 // reset makes the line empty but for the device's prefix.
@@ -183,9 +193,30 @@ func (l *line) hashedBytes(value []byte) {
 		l.buf = append(l.buf, known...)
 		return
 	}
+	shows := l.shows(value)
+	if shows {
+		if known, ok := l.shown[string(value)]; ok {
+			l.buf = append(l.buf, known...)
+			return
+		}
+	}
+	start := len(l.buf)
 	l.buf = append(l.buf, '"')
 	l.buf = appendHash(l.buf, l.mac, &l.sum, value)
 	l.buf = append(l.buf, '"')
+	if shows {
+		if len(l.shown) == keepShown {
+			clear(l.shown)
+		}
+		l.shown[string(value)] = string(l.buf[start:])
+	}
+}
+
+// shows says whether the line has value in clear, in its auth block.
+func (l *line) shows(value []byte) bool {
+	a := l.asker
+	return a != nil && len(value) <= shownBytes &&
+		(string(value) == a.TokenType || string(value) == a.DisplayName || slices.Contains(a.Policies, string(value)))
 }
 
 // appendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD, as
@@ -194,7 +225,7 @@ func appendString[T string | []byte](dst []byte, s T) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
 	from := 0
-	for i := 0; i < len(s); {
+	for i := plainLength(s); i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c >= ' ' && c != '"' && c != '\\' {
@@ -230,4 +261,22 @@ func appendString[T string | []byte](dst []byte, s T) []byte {
 	}
 	dst = append(dst, s[from:]...)
 	return append(dst, '"')
+}
+
+// plainLength is how many bytes at the start of s stand for themselves in a JSON string and are
+// ASCII, in whole eights: nearly all strings are such bytes to the end.
+func plainLength[T string | []byte](s T) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		const ones, highest = 0x0101010101010101, 0x8080808080808080
+		quote, backslash := w^ones*'"', w^ones*'\\'
+		// The highest bit of some byte is set where one is a control character, a quote, a
+		// backslash, or beyond ASCII.
+		if (w|(w-ones*' ')&^w|(quote-ones)&^quote|(backslash-ones)&^backslash)&highest != 0 {
+			break
+		}
+	}
+	return i
 }

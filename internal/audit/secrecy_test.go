@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -183,7 +184,7 @@ func TestSampleLine(t *testing.T) {
 			ID: "0b6c", ClientID: "0DHqvq2D77kL2/JTPSZkTMJbkFVmUu0TzMi0jiXcFy8=", Operation: "update",
 			Mount:       audit.Mount{Point: "auth/token/", Type: "token", Accessor: "auth_token_1a2b3c4d", Class: "auth"},
 			ClientToken: "root-token", ClientTokenAccessor: "root-accessor", Path: "auth/token/create",
-			Data: json.RawMessage(`{"policies":["dev"],"ttl":"1h"}`), RemoteAddress: "127.0.0.1", RemotePort: 54321,
+			Data: json.RawMessage(`{"policies":["dev"],"ttl":"1h"}`), Remote: netip.MustParseAddrPort("127.0.0.1:54321"),
 		},
 	}
 	r.request(t, e)

@@ -281,6 +281,7 @@ func (w *walk) scan() (raw []byte, plain bool, err error) {
 	start := w.at
 	plain = true
 	ascii := true
+	w.at += plainLength(w.src[w.at:])
 	for w.at < len(w.src) {
 		switch c := w.src[w.at]; {
 		case c == '"':

@@ -132,6 +132,26 @@ func TestWalkDepthIsBoundedCVE202559043(t *testing.T) {
 	}
 }
 
+// Each byte, at each place of the eight that are looked at together, beside bytes of the other kind.
+func TestPlainLengthStopsAtWhatIsNotPlain(t *testing.T) {
+	for c := range 256 {
+		plain := c >= ' ' && c < 0x80 && c != '"' && c != '\\'
+		for at := range 24 {
+			for _, beside := range []byte{' ', '~', '!', '#', '[', ']'} {
+				s := bytes.Repeat([]byte{beside}, 24)
+				s[at] = byte(c)
+				want := 24
+				if !plain {
+					want = at &^ 7
+				}
+				if got := plainLength(s); got != want || plainLength(string(s)) != want {
+					t.Fatalf("%#x at %d beside %q: %d, want %d", c, at, beside, got, want)
+				}
+			}
+		}
+	}
+}
+
 // Whatever bytes a member in clear holds, it is one JSON string, and encoding/json agrees which.
 func FuzzAppendString(f *testing.F) {
 	for _, seed := range []string{"", "plain", "\"\\/\b\f\n\r\t\x00\x1f\x7f", "\xff", "é\u2028\U0001F600", "\xed\xa0\x80", "a\xc3"} {

@@ -15,6 +15,8 @@ type Endpoint struct {
 	fields []Field
 	reply  reflect.Type
 	run    func(ctx context.Context, c *Call) (*Response, error)
+	// reads: see Reads.
+	reads bool
 }
 
 // Field is one parameter of an endpoint, as help and the OpenAPI document show it.
@@ -76,6 +78,19 @@ func Decode[Req any](object map[string]any) (*Req, error) {
 	req := new(Req)
 	return req, decode(&Call{Data: object}, fields, defaults, reflect.ValueOf(req).Elem())
 }
+
+// Reads is Handle for an fn that reads the store and does nothing else, whatever it is asked: it
+// writes nothing, not even later, and speaks to no other system. The pipeline may run it while the
+// request's audit entry is still being written, as nothing has happened if that fails and the
+// answer is thrown away. The store refuses to write for it (store.Reading).
+func Reads[Req, Resp any](fn func(ctx context.Context, c *Call, req *Req) (*Resp, error)) Endpoint {
+	e := Handle(fn)
+	e.reads = true
+	return e
+}
+
+// OnlyReads says whether the endpoint was made by Reads.
+func (e Endpoint) OnlyReads() bool { return e.reads }
 
 // None is the request type of an endpoint that takes no parameters, and the response type
 // of one that has nothing to answer.

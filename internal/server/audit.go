@@ -12,6 +12,7 @@ import (
 
 	"jeton/internal/audit"
 	"jeton/internal/backend"
+	"jeton/internal/store"
 	"jeton/internal/token"
 	"jeton/internal/wrap"
 )
@@ -29,17 +30,35 @@ type audited struct {
 	request  audit.RequestPart
 	response audit.ResponsePart
 	kept     audit.Kept
+	// began is when writing the request's entry began.
+	began time.Time
 	// token is the one that auth describes.
 	token *token.Token
 }
 
 // describe makes the entries of x as it is now.
-func (x *exchange) describe() *audited {
-	a := &audited{token: x.token}
+func (s *Server) describe(x *exchange) *audited {
+	a, ok := s.entries.Get().(*audited)
+	if !ok {
+		a = new(audited)
+	}
+	a.token = x.token
 	x.describeCaller(a)
 	x.describeRequest(&a.request)
 	a.entry = audit.Entry{Auth: &a.auth, Request: &a.request, Kept: &a.kept}
 	return a
+}
+
+// forget empties what the entries of x were made of, for the next request. Lines that are still on
+// their way (the last device was disabled meanwhile) keep it.
+func (s *Server) forget(x *exchange) {
+	a := x.audited
+	x.audited = nil
+	if a == nil || !a.kept.Empty() {
+		return
+	}
+	*a = audited{}
+	s.entries.Put(a)
 }
 
 // describes says whether a still tells who asks and what for. Nothing may change either once the
@@ -50,24 +69,35 @@ func (a *audited) describes(x *exchange) bool {
 		len(a.auth.IdentityPolicies) == len(x.identity)
 }
 
-// auditRequest writes the request entry: after the decision, before anything is done.
+// auditRequest writes the request entry: after the decision, before anything is done. Where nothing
+// will be done but reading, the entry is only on its way then, and auditResponse waits for it.
 func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) error {
 	if x.house.Audit.Silent() {
 		return nil
 	}
-	a := x.describe()
+	a := s.describe(x)
 	if refused != nil {
 		a.entry.Error = requestError(refused)
 	}
-	began := s.stamp(a)
-	err := x.house.Audit.LogRequest(ctx, &a.entry, x.nonHMACRequest(), x.nonHMACResponse())
-	s.observe("audit.log_request", began)
-	if err != nil {
-		s.node.Metrics().Count("audit.log_request_failure", nil)
-		return fmt.Errorf("failed to audit request: %w: %w", errUnaudited, err)
+	a.began = s.stamp(a)
+	if store.IsReading(ctx) {
+		err := x.house.Audit.BeginRequest(ctx, &a.entry, x.nonHMACRequest(), x.nonHMACResponse())
+		x.audited = a
+		return s.requestLogged(err)
 	}
+	err := x.house.Audit.LogRequest(ctx, &a.entry, x.nonHMACRequest(), x.nonHMACResponse())
+	s.observe("audit.log_request", a.began)
 	x.audited = a
-	return nil
+	return s.requestLogged(err)
+}
+
+// requestLogged turns the outcome of logging the request into that of the request.
+func (s *Server) requestLogged(err error) error {
+	if err == nil {
+		return nil
+	}
+	s.node.Metrics().Count("audit.log_request_failure", nil)
+	return fmt.Errorf("failed to audit request: %w: %w", errUnaudited, err)
 }
 
 // stamp gives the entry its time, which is also when writing it began.
@@ -106,7 +136,7 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 	}
 	a := x.audited
 	if a == nil || !a.describes(x) {
-		a = x.describe()
+		a = s.describe(x)
 	}
 	entry, part := &a.entry, &a.response
 	entry.Error, entry.Response, part.Mount = "", part, a.request.Mount
@@ -126,6 +156,13 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 	began := s.stamp(a)
 	err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse())
 	s.observe("audit.log_response", began)
+	if x.audited != nil && store.IsReading(ctx) {
+		err := x.house.Audit.RequestWritten(&x.audited.kept)
+		s.observe("audit.log_request", x.audited.began)
+		if err := s.requestLogged(err); err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		s.node.Metrics().Count("audit.log_response_failure", nil)
 		return fmt.Errorf("failed to audit response: %w: %w", errUnaudited, err)
@@ -242,10 +279,7 @@ func (x *exchange) describeRequest(part *audit.RequestPart) {
 	q := x.request
 	*part = audit.RequestPart{
 		ID: q.id, Operation: x.auditOperation(), Mount: x.auditMount(), ClientToken: q.token,
-		Path: x.path, Data: q.raw, PolicyOverride: q.policyOverride, WrapTTL: q.wrapTTL, Headers: q.headers, URI: q.uri,
-	}
-	if q.remote.IsValid() {
-		part.RemoteAddress, part.RemotePort = q.remote.Addr().String(), int(q.remote.Port())
+		Path: x.path, Data: q.raw, PolicyOverride: q.policyOverride, WrapTTL: q.wrapTTL, Headers: q.headers, URI: q.uri, Remote: q.remote,
 	}
 	if x.token != nil {
 		part.ClientTokenAccessor = x.token.Accessor

@@ -148,6 +148,77 @@ func TestLinesComeBeforeWhatTheyTellOf(t *testing.T) {
 	}
 }
 
+// Contract: audit §2. What only reads runs while its line is being written, and what it has read
+// leaves when the line is there, or never; it can write nothing meanwhile. What writes waits.
+func TestWhatIsReadLeavesWithItsLineOrNotAtAll(t *testing.T) {
+	for _, c := range []struct {
+		name, method, path, body string
+		// ahead says that the request may be served while its line is not written.
+		ahead bool
+	}{
+		{"lookup-self", "GET", "auth/token/lookup-self", "", true},
+		{"a secret", "GET", "secret/data/known", "", true},
+		{"a list", "LIST", "secret/metadata/", "", true},
+		{"capabilities", "POST", "sys/capabilities-self", `{"paths":["secret/data/known"]}`, true},
+		{"a search", "GET", "auth/token/search", "", true},
+		{"a read elsewhere", "GET", "sys/mounts", "", false},
+		{"a creation", "POST", "auth/token/create", `{"policies":["default"]}`, false},
+	} {
+		for _, refused := range []string{"", "request", "response"} {
+			t.Run(c.name+": "+refused, func(t *testing.T) {
+				w := newWatched(t)
+				w.ask(t, "POST", "secret/data/known", w.root, `{"data":{"a":"canary"}}`)
+				w.enable(t)
+				var seen []any
+				w.look = func(line map[string]any) error {
+					seen = append(seen, line["type"])
+					if line["type"] == refused {
+						return errors.New("refused")
+					}
+					return nil
+				}
+				status, answer, _ := w.ask(t, c.method, c.path, w.root, c.body)
+				want := "[request response]"
+				if refused == "request" && !c.ahead {
+					want = "[request]"
+				}
+				if fmt.Sprint(seen) != want {
+					t.Errorf("lines %v, want %s", seen, want)
+				}
+				if ok := refused == ""; ok != (status == http.StatusOK) || !ok && (status != http.StatusInternalServerError || answer["data"] != nil || answer["auth"] != nil) {
+					t.Errorf("%d %v", status, answer)
+				}
+			})
+		}
+	}
+}
+
+// A use that is a token's last, and an answer that is stored to be fetched later, are more than
+// reading: they wait for their line.
+func TestReadingThatEndsOrKeepsSomethingWaits(t *testing.T) {
+	w := newWatched(t)
+	w.enable(t)
+	_, answer, _ := w.ask(t, "POST", "auth/token/create", w.root, `{"policies":["default"],"num_uses":1}`)
+	once, _ := answer["auth"].(map[string]any)["client_token"].(string)
+	w.look = func(line map[string]any) error { return errors.New("refused") }
+	for name, headers := range map[string][]string{"wrapped": {"X-Vault-Wrap-TTL", "60"}, "last use": nil} {
+		token := w.root
+		if name == "last use" {
+			token = once
+		}
+		lines := 0
+		w.look = func(line map[string]any) error {
+			if lines++; line["type"] != "request" {
+				t.Errorf("%s: a line %v", name, line["type"])
+			}
+			return errors.New("refused")
+		}
+		if status, answer, _ := w.ask(t, "GET", "auth/token/lookup-self", token, "", headers...); status != http.StatusInternalServerError || lines != 1 {
+			t.Errorf("%s: %d %v, %d lines", name, status, answer, lines)
+		}
+	}
+}
+
 // The two lines of a request agree on who asked and what for, whatever it is that was asked.
 func TestTwoLinesOfARequestAgree(t *testing.T) {
 	w := newWatched(t)
@@ -240,7 +311,7 @@ func TestEntriesAreMadeAnewWhenTheyNoLongerDescribeTheRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := &exchange{request: &request{}, path: "a", token: &token.Token{}, call: &backend.Call{Operation: backend.Update}}
 			x.acl, x.decision.Allowed = &policy.ACL{}, true
-			a := x.describe()
+			a := new(Server).describe(x)
 			if !a.describes(x) {
 				t.Fatal("it does not describe what it was made from")
 			}

@@ -98,7 +98,7 @@ func (s *Server) limitRate(ctx context.Context, h http.Header, r *http.Request, 
 	if config.Audit {
 		entry := &audit.Entry{Auth: &audit.Auth{}, Error: err.Error(), Request: &audit.RequestPart{
 			Operation: strings.ToLower(r.Method), Path: path, Headers: r.Header, URI: r.RequestURI,
-			RemoteAddress: remote.Addr().String(), RemotePort: int(remote.Port()),
+			Remote: remote,
 		}}
 		if auditErr := house.Audit.LogRequest(ctx, entry, nil, nil); auditErr != nil {
 			return s.errorReply(auditErr), true

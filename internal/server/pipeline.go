@@ -84,6 +84,9 @@ func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 	defer inside.Release()
 	ctx = inside
 	err := s.contain(x, func() error { return x.admit(ctx) })
+	if err == nil && x.onlyReads() {
+		ctx = store.Reading(ctx)
+	}
 	if auditErr := s.auditRequest(ctx, x, err); auditErr != nil {
 		return s.refuse(x, auditErr)
 	}
@@ -93,7 +96,9 @@ func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 		}
 	}
 	x.afterLastUse(ctx, s)
-	if auditErr := s.auditResponse(ctx, x, err); auditErr != nil {
+	auditErr := s.auditResponse(ctx, x, err)
+	s.forget(x)
+	if auditErr != nil {
 		s.takeBack(ctx, x)
 		return s.refuse(x, auditErr)
 	}
@@ -102,6 +107,13 @@ func (s *Server) serve(ctx context.Context, h *node.House, req *request) reply {
 	}
 	s.countIssued(x)
 	return x.reply()
+}
+
+// onlyReads says whether answering an admitted request can change nothing, so that it need not wait
+// for its audit entry. Wrapping stores the answer, and a last use ends a token.
+func (x *exchange) onlyReads() bool {
+	return x.match.Route != nil && !x.request.help && x.call != nil && x.match.Route.Endpoint(x.call.Operation).OnlyReads() &&
+		x.request.wrapTTL == 0 && (x.token == nil || !x.token.LastUse())
 }
 
 // contain turns a handler's panic into an error: the request still gets its second audit entry,

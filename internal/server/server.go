@@ -36,6 +36,8 @@ type Server struct {
 	always      always
 	// issued are the counters of tokens, *metrics.Counter by issuedKind.
 	issued sync.Map
+	// entries holds *audited that are empty and in nobody's hands.
+	entries sync.Pool
 	// ending is closed when the listener takes no more connections: answers without an end of
 	// their own end then.
 	ending chan struct{}

@@ -33,7 +33,8 @@ type Store interface {
 	// assigns afresh on each run are fine). When fn fails nothing is written and its error
 	// is returned as it is. When Update fails for a reason of its own (disk, shutdown) the
 	// outcome may be either: the caller must not claim success and must not assume failure.
-	// A closure that writes nothing makes no commit. fn must not call Update or View. It may run
+	// A closure that writes nothing makes no commit. With a context of Reading it fails with
+	// ErrReading. fn must not call Update or View. It may run
 	// on another goroutine than the caller's, while the caller waits: a panic reaches the caller,
 	// but fn must not end the goroutine.
 	Update(ctx context.Context, fn func(tx Tx) error) error

@@ -10,9 +10,9 @@ import (
 
 func (s *System) capabilityRoutes() []backend.Route {
 	return []backend.Route{
-		{Pattern: "capabilities", Summary: "What a token may do on some paths.", Inject: true, Write: backend.Handle(s.capabilities)},
-		{Pattern: "capabilities-self", Summary: "What the calling token may do on some paths.", Inject: true, Write: backend.Handle(s.capabilitiesSelf)},
-		{Pattern: "capabilities-accessor", Summary: "What the token of an accessor may do on some paths.", Inject: true, Write: backend.Handle(s.capabilitiesAccessor)},
+		{Pattern: "capabilities", Summary: "What a token may do on some paths.", Inject: true, Write: backend.Reads(s.capabilities)},
+		{Pattern: "capabilities-self", Summary: "What the calling token may do on some paths.", Inject: true, Write: backend.Reads(s.capabilitiesSelf)},
+		{Pattern: "capabilities-accessor", Summary: "What the token of an accessor may do on some paths.", Inject: true, Write: backend.Reads(s.capabilitiesAccessor)},
 	}
 }
 

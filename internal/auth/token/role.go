@@ -12,10 +12,10 @@ import (
 
 func (m *Method) roleRoutes() []backend.Route {
 	return []backend.Route{
-		{Pattern: "roles", Summary: "List the token roles.", List: backend.Handle(m.listRoles)},
+		{Pattern: "roles", Summary: "List the token roles.", List: backend.Reads(m.listRoles)},
 		{Pattern: "roles/{role_name}", Summary: "A template for creating tokens.",
 			Exists: m.roleExists,
-			Read:   backend.Handle(m.readRole), Write: backend.Handle(m.writeRole), Delete: backend.Handle(m.deleteRole)},
+			Read:   backend.Reads(m.readRole), Write: backend.Handle(m.writeRole), Delete: backend.Handle(m.deleteRole)},
 	}
 }
 

@@ -15,18 +15,18 @@ func (m *Method) seeRoutes() []backend.Route {
 	return []backend.Route{
 		{Pattern: "search", Summary: "Find tokens.", Sudo: true,
 			Detail: "All filters given must hold. Pages are as quick with a million tokens as with a thousand.",
-			Read:   backend.Handle(m.search), Write: backend.Handle(m.search)},
+			Read:   backend.Reads(m.search), Write: backend.Reads(m.search)},
 		{Pattern: "count", Summary: "Count tokens.", Sudo: true,
 			Detail: "By policy, role, entity, path or type, without a walk over tokens.",
-			Read:   backend.Handle(m.count), Write: backend.Handle(m.count)},
+			Read:   backend.Reads(m.count), Write: backend.Reads(m.count)},
 		{Pattern: "tree", Summary: "A token's ancestors and descendants.", Sudo: true,
-			Read: backend.Handle(m.tree), Write: backend.Handle(m.tree)},
+			Read: backend.Reads(m.tree), Write: backend.Reads(m.tree)},
 		{Pattern: "revoke-matching", Summary: "Revoke all tokens that filters select.", Sudo: true,
 			Detail: "The tokens are dead when this answers. The clean-up goes on behind; jobs shows how far it is. With dry_run nothing is revoked.",
 			Write:  backend.Handle(m.revokeMatching)},
 		{Pattern: "jobs", Summary: "The jobs of revoke-matching.", Sudo: true,
-			Read: backend.Handle(m.listJobs), List: backend.Handle(m.listJobIDs)},
-		{Pattern: "jobs/{id}", Summary: "A job of revoke-matching.", Sudo: true, Read: backend.Handle(m.readJob)},
+			Read: backend.Reads(m.listJobs), List: backend.Reads(m.listJobIDs)},
+		{Pattern: "jobs/{id}", Summary: "A job of revoke-matching.", Sudo: true, Read: backend.Reads(m.readJob)},
 	}
 }
 

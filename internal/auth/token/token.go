@@ -82,11 +82,11 @@ func (m *Method) lifeRoutes() []backend.Route {
 		{Pattern: "create/{role_name}", Summary: "Create a token by a role.",
 			Write: backend.Handle(m.create("role", false))},
 		{Pattern: "lookup", Summary: "Look a token up.",
-			Read: backend.Handle(m.lookup), Write: backend.Handle(m.lookup)},
+			Read: backend.Reads(m.lookup), Write: backend.Reads(m.lookup)},
 		{Pattern: "lookup-self", Summary: "Look the calling token up.",
-			Read: backend.Handle(m.lookupSelf), Write: backend.Handle(m.lookupSelf)},
+			Read: backend.Reads(m.lookupSelf), Write: backend.Reads(m.lookupSelf)},
 		{Pattern: "lookup-accessor", Summary: "Look a token up by its accessor.",
-			Write: backend.Handle(m.lookupAccessor)},
+			Write: backend.Reads(m.lookupAccessor)},
 		{Pattern: "renew", Summary: "Renew a token.", Write: backend.Handle(m.renew)},
 		{Pattern: "renew-self", Summary: "Renew the calling token.", Write: backend.Handle(m.renewSelf)},
 		{Pattern: "renew-accessor", Summary: "Renew a token by its accessor.", Write: backend.Handle(m.renewAccessor)},
@@ -98,7 +98,7 @@ func (m *Method) lifeRoutes() []backend.Route {
 			Detail: "A token and all that points to it are one record in one transaction: nothing is ever left over. `operator check` proves it.",
 			Write:  backend.Handle(m.tidy)},
 		{Pattern: "accessors", Summary: "List the accessors of all living tokens.", Sudo: true,
-			List: backend.Handle(m.accessors)},
+			List: backend.Reads(m.accessors)},
 	}
 }
 

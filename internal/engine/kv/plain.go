@@ -37,10 +37,10 @@ func (p *plain) Routes() []backend.Route {
 			Summary: "Keeps one JSON object at every path.",
 			Detail:  "A write replaces the whole object. A member named ttl tells readers how often to come back; nothing expires.",
 			Exists:  p.exists,
-			Read:    backend.Handle(p.read),
+			Read:    backend.Reads(p.read),
 			Write:   backend.Handle(p.write),
 			Delete:  backend.Handle(p.delete),
-			List:    backend.Handle(p.list),
+			List:    backend.Reads(p.list),
 		},
 		{
 			Pattern: "",

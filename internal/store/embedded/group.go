@@ -37,6 +37,9 @@ func (g *group) full() bool { return g.closures >= groupClosures || g.bytes >= g
 // same store; a View inside it sees the state before the transaction. Where fn ends its goroutine
 // (runtime.Goexit), against the rule, the caller's ends as well, and everybody is answered.
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if store.IsReading(ctx) {
+		return store.ErrReading
+	}
 	if err := s.enter(ctx); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ func transactionTests() []test {
 		{"a View inside an Update sees the state before it", testViewInsideUpdate},
 		{"a View keeps its state while others commit", testViewIsolated},
 		{"a cancelled context is refused before fn runs", testCancelledBefore},
+		{"what only reads cannot write", testReading},
 		{"a scan ends when its context is cancelled", testCancelledScan},
 		{"a context cancelled after the writes are made still gives the true outcome", testCancelledInside},
 		{"a Reader or Tx is of no use after its closure", testUseAfterEnd},
@@ -189,6 +190,16 @@ func testCancelledBefore(t *testing.T, s store.Store) {
 	}
 	if ran {
 		t.Error("fn ran under a cancelled context")
+	}
+}
+
+func testReading(t *testing.T, s store.Store) {
+	ctx, ran := store.Reading(context.Background()), false
+	if err := s.Update(ctx, func(store.Tx) error { ran = true; return nil }); !errors.Is(err, store.ErrReading) || ran {
+		t.Errorf("Update = %v, want ErrReading; fn ran: %v", err, ran)
+	}
+	if err := s.View(ctx, func(store.Reader) error { ran = true; return nil }); err != nil || !ran {
+		t.Errorf("View = %v, fn ran: %v", err, ran)
 	}
 }
 
