@@ -323,4 +323,5 @@ type garbledTx struct {
 
 func (t garbledTx) Put(k, v []byte) error             { return t.tx.Put(k, v) }
 func (t garbledTx) Delete(k []byte) error             { return t.tx.Delete(k) }
+func (t garbledTx) Withdraw(k []byte) error           { return t.tx.Withdraw(k) }
 func (t garbledTx) DeleteRange(from, to []byte) error { return t.tx.DeleteRange(from, to) }

@@ -31,6 +31,7 @@ type writing struct{ *state }
 
 func (writing) Put(_, _ []byte) error         { return nil }
 func (writing) Delete([]byte) error           { return nil }
+func (writing) Withdraw([]byte) error         { return nil }
 func (writing) DeleteRange(_, _ []byte) error { return nil }
 
 func asText(value []byte) (*string, error) {

@@ -198,6 +198,13 @@ func (t *tx) Delete(key []byte) error {
 	return t.raw.Delete(key)
 }
 
+func (t *tx) Withdraw(key []byte) error {
+	if isReserved(key) {
+		return fmt.Errorf("%w: %q", ErrReserved, key)
+	}
+	return t.raw.Withdraw(key)
+}
+
 func (t *tx) DeleteRange(from, to []byte) error {
 	for _, part := range beside(store.Range{From: from, To: to}) {
 		if err := t.raw.DeleteRange(part.From, part.To); err != nil {

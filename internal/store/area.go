@@ -142,6 +142,8 @@ func (a *areaTx) Put(key, value []byte) error { return a.tx.Put(a.brief(key), va
 
 func (a *areaTx) Delete(key []byte) error { return a.tx.Delete(a.brief(key)) }
 
+func (a *areaTx) Withdraw(key []byte) error { return a.tx.Withdraw(a.brief(key)) }
+
 func (a *areaTx) DeleteRange(from, to []byte) error {
 	return a.tx.DeleteRange(a.key(from), a.end(to))
 }

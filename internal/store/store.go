@@ -75,6 +75,10 @@ type Tx interface {
 	Put(key, value []byte) error
 	// Delete removes key; an absent key is no error.
 	Delete(key []byte) error
+	// Withdraw removes key as Delete does, and may leave no trace of it, for keys that are put and
+	// soon removed again. REQUIRES: key was put once, and no more, since it last had no value;
+	// where it was put twice, the earlier value may show again.
+	Withdraw(key []byte) error
 	// DeleteRange removes every key in [from, to); an empty to is the end of all keys.
 	DeleteRange(from, to []byte) error
 }

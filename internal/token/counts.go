@@ -106,7 +106,8 @@ func (s *Store) fold(tx store.Tx, most int) error {
 		for _, m := range w.moves {
 			sums[m.facet()] += m.By
 		}
-		if err := tx.Delete([]byte(w.key)); err != nil {
+		// Each was put once: its key has the position of the transaction that did.
+		if err := tx.Withdraw([]byte(w.key)); err != nil {
 			return err
 		}
 	}

@@ -380,8 +380,9 @@ type countingTx struct {
 	tx store.Tx
 }
 
-func (t countingTx) Put(k, v []byte) error { t.c.writes.Add(1); return t.tx.Put(k, v) }
-func (t countingTx) Delete(k []byte) error { t.c.writes.Add(1); return t.tx.Delete(k) }
+func (t countingTx) Put(k, v []byte) error   { t.c.writes.Add(1); return t.tx.Put(k, v) }
+func (t countingTx) Delete(k []byte) error   { t.c.writes.Add(1); return t.tx.Delete(k) }
+func (t countingTx) Withdraw(k []byte) error { t.c.writes.Add(1); return t.tx.Withdraw(k) }
 func (t countingTx) DeleteRange(from, to []byte) error {
 	t.c.writes.Add(1)
 	return t.tx.DeleteRange(from, to)

@@ -90,6 +90,11 @@ func (t countingTx) Delete(key []byte) error {
 	return t.tx.Delete(key)
 }
 
+func (t countingTx) Withdraw(key []byte) error {
+	t.c.Writes.Add(1)
+	return t.tx.Withdraw(key)
+}
+
 func (t countingTx) DeleteRange(from, to []byte) error {
 	t.c.Writes.Add(1)
 	return t.tx.DeleteRange(from, to)

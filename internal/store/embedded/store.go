@@ -189,7 +189,7 @@ func (s *Store) describe(batch *pebble.Batch, change *store.Commit) error {
 			s.rows.dropAll(change.Position)
 			change.Ranges = append(change.Ranges, store.Range{From: callerKey(key), To: callerEnd(value)})
 		case key[0] == callerSpace:
-			if kind == pebble.InternalKeyKindDelete {
+			if kind == pebble.InternalKeyKindDelete || kind == pebble.InternalKeyKindSingleDelete {
 				value = nil
 			}
 			s.rows.change(key, value, change.Position)

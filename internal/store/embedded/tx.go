@@ -248,6 +248,19 @@ func (t *tx) Delete(key []byte) error {
 	return nil
 }
 
+// Withdraw removes key, which was put once. The deletion and what it deletes vanish when they meet,
+// most often before either reaches a table; a tombstone would have to sink through all levels, and
+// tables full of them are rewritten together with all that lies below.
+func (t *tx) Withdraw(key []byte) error {
+	if t.from == nil {
+		return errEnded
+	}
+	if err := t.batch.SingleDelete(t.wrote(t.stored(key)), nil); err != nil {
+		return fmt.Errorf("store: withdraw: %w", err)
+	}
+	return nil
+}
+
 // DeleteRange removes every key in [from, to); as in a Range, an empty to is the end of all keys.
 func (t *tx) DeleteRange(from, to []byte) error {
 	if t.from == nil {

@@ -45,6 +45,7 @@ func keyTests() []test {
 			update(t, s, func(tx store.Tx) error { return tx.Delete([]byte("absent")) })
 			wantContents(t, s)
 		}},
+		{"what was put once is withdrawn, also by its own transaction, and may be put again", testWithdraw},
 		{"nothing of the store's own is in sight", func(t *testing.T, s store.Store) {
 			putKeys(t, s, "only")
 			update(t, s, func(tx store.Tx) error { return tx.DeleteRange(nil, nil) })
@@ -53,6 +54,25 @@ func keyTests() []test {
 				t.Errorf("position = %d after two commits, the second of which deleted everything", got)
 			}
 		}},
+	}
+}
+
+func testWithdraw(t *testing.T, s store.Store) {
+	for range 3 {
+		put(t, s, pair{"k", "1"}, pair{"other", "2"})
+		view(t, s, func(r store.Reader) error { wantValue(t, r, "k", "1"); return nil })
+		update(t, s, func(tx store.Tx) error {
+			if err := tx.Withdraw([]byte("k")); err != nil {
+				return err
+			}
+			wantAbsent(t, tx, "k")
+			if err := tx.Put([]byte("brief"), []byte("3")); err != nil {
+				return err
+			}
+			wantValue(t, tx, "brief", "3")
+			return tx.Withdraw([]byte("brief"))
+		})
+		wantContents(t, s, pair{"other", "2"})
 	}
 }
 

@@ -74,9 +74,12 @@ type operation struct {
 	rng        store.Range
 }
 
+// brief is a key that is put once before it is withdrawn, and that no other kind names.
+func (op operation) brief() string { return "w" + op.key }
+
 func drawOperation(rt *rapid.T) operation {
 	return operation{
-		kind:  rapid.SampledFrom([]string{"put", "put", "put", "delete", "deleteRange", "get", "scan"}).Draw(rt, "kind"),
+		kind:  rapid.SampledFrom([]string{"put", "put", "put", "delete", "deleteRange", "once", "once", "withdraw", "get", "scan"}).Draw(rt, "kind"),
 		key:   drawKey(rt, "key"),
 		value: string(rapid.SliceOfN(rapid.Byte(), 0, 8).Draw(rt, "value")),
 		rng:   drawRange(rt),
@@ -148,6 +151,18 @@ func (op operation) apply(rt *rapid.T, tx store.Tx, pending model) error {
 			delete(pending, p.key)
 		}
 		return tx.DeleteRange(op.rng.From, op.rng.To)
+	case "once":
+		if _, there := pending[op.brief()]; there {
+			return nil
+		}
+		pending[op.brief()] = op.value
+		return tx.Put([]byte(op.brief()), []byte(op.value))
+	case "withdraw":
+		if _, there := pending[op.brief()]; !there {
+			return nil
+		}
+		delete(pending, op.brief())
+		return tx.Withdraw([]byte(op.brief()))
 	case "get":
 		compareGet(rt, tx, pending, op.key)
 	case "scan":

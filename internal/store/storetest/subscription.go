@@ -67,7 +67,7 @@ func (l *listener) heard() []heard {
 }
 
 func testToldBeforeReturn(t *testing.T, s store.Store) {
-	putKeys(t, s, "a", "b")
+	putKeys(t, s, "a", "b", "once")
 	var l listener
 	defer s.Subscribe(l.hear)()
 	var at uint64
@@ -77,6 +77,7 @@ func testToldBeforeReturn(t *testing.T, s store.Store) {
 			tx.Put([]byte("new"), []byte("x")),
 			tx.Delete([]byte("a")),
 			tx.Delete([]byte("absent")),
+			tx.Withdraw([]byte("once")),
 			tx.Put([]byte(""), []byte("empty key")),
 			tx.DeleteRange([]byte("b"), []byte("c")),
 			tx.DeleteRange([]byte("y"), nil),
@@ -87,7 +88,7 @@ func testToldBeforeReturn(t *testing.T, s store.Store) {
 	if len(got) != 1 {
 		t.Fatalf("told of %d commits, want 1", len(got))
 	}
-	if got[0].position != at || !slices.Equal(got[0].keys, []string{"", "a", "absent", "new"}) {
+	if got[0].position != at || !slices.Equal(got[0].keys, []string{"", "a", "absent", "new", "once"}) {
 		t.Errorf("told of keys %q at position %d, want those written at %d", got[0].keys, got[0].position, at)
 	}
 	if want := []pair{{"b", "c"}, {"y", ""}}; !slices.Equal(got[0].ranges, want) {
