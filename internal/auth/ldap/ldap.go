@@ -164,12 +164,14 @@ func (m *Method) Routes() []backend.Route {
 //	config        configRecord
 //	group/NAME    groupRecord
 //	user/NAME     userRecord
+//	known/NAME    empty: who has logged in, see remember
 //	lock/NAME     auth.Lockout's
 var configKey = []byte("config")
 
 const (
 	groupPrefix = "group/"
 	userPrefix  = "user/"
+	knownPrefix = "known/"
 )
 
 // config reads the configuration; the defaults when there is none, see configRecord.written.
