@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"jeton/internal/outbound"
@@ -94,8 +95,10 @@ func (m *Method) server(c *configRecord, own string) (*apiServer, error) {
 		if ca == "" {
 			ca = certificate
 		}
-		if bearer == "" {
-			bearer = token
+		if bearer == "" && token != "" && certificate != "" && strings.HasPrefix(c.Host, "https://") {
+			// The pod's JWT was given for the pod's cluster. Whoever writes the settings may name
+			// another server, with a CA of their own (decision 0024).
+			bearer, ca = token, certificate
 		}
 	}
 	none := bearer == ""
