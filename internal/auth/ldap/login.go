@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"jeton/internal/auth"
 	"jeton/internal/backend"
@@ -19,6 +20,13 @@ type loginRequest struct {
 
 // login proves a password to the directory. Contract: auth-methods §4.3, and §8 for the lockout.
 func (m *Method) login(ctx context.Context, c *backend.Call, req *loginRequest) (*backend.Response, error) {
+	until := time.NewTimer(m.refusedAfter)
+	defer until.Stop()
+	response, err := m.tryLogin(ctx, c, req)
+	return response, held(ctx, until, err)
+}
+
+func (m *Method) tryLogin(ctx context.Context, c *backend.Call, req *loginRequest) (*backend.Response, error) {
 	config, err := m.config(ctx)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"jeton/internal/auth"
 	"jeton/internal/auth/authtest"
@@ -134,7 +135,7 @@ func TestFaultyLocksTellNobodyApart(t *testing.T) {
 		}
 		t.Cleanup(func() { inner.Close() })
 		faulty := storetest.Faulty(inner)
-		b := authtest.On(t, faulty, ldap.New)
+		b := authtest.On(t, faulty, ldap.Refusing(0))
 		t.Cleanup(func() { b.Backend.(backend.Closer).Close() })
 		b.Must(t, backend.Update, "config", bySearch(s))
 		faulty.InjectAt(1, storetest.Failed)
@@ -143,4 +144,23 @@ func TestFaultyLocksTellNobodyApart(t *testing.T) {
 	if !slices.Equal(told["alice"], told["nobody"]) || !strings.HasSuffix(told["nobody"][4], storetest.ErrInjected.Error()) {
 		t.Errorf("a user's guesser is told %q, a stranger's %q", told["alice"], told["nobody"])
 	}
+}
+
+// Every refused login is answered late: whether the name is unknown, the password wrong, or the name none
+// that a directory has. The bound is a lower one, which no machine is too slow for.
+func TestRefusedLoginsAreHeld(t *testing.T) {
+	const after = 100 * time.Millisecond
+	s := ldaptest.Start(t, ldaptest.Options{})
+	b := authtest.New(t, ldap.Refusing(after))
+	t.Cleanup(func() { _ = b.Backend.(backend.Closer).Close() })
+	b.Must(t, backend.Update, "config", bySearch(s))
+	for _, name := range []string{"alice", "nobody", "twin", "no\x00name"} {
+		begun := time.Now()
+		refused(t, b, name, "wrong")
+		if took := time.Since(begun); took < after {
+			t.Errorf("%q is refused after %s", name, took)
+		}
+	}
+	// Nobody waits longer for the lockout because others are held back: these have their slots in turn.
+	mustLogin(t, b, "alice")
 }

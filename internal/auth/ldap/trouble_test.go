@@ -429,7 +429,7 @@ func TestErrorsRepeatNoSecret(t *testing.T) {
 func TestClosed(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{})
 	relay := ldaptest.NewRelay(t, s.Address())
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	b.Must(t, backend.Update, "config", with(bySearch(s), object{"url": relay.URL()}))
 	mustLogin(t, b, "alice")
 	closer := b.Backend.(backend.Closer)
