@@ -345,7 +345,7 @@ func TestStateOfWhatWasChanged(t *testing.T) {
 }
 
 // Who may write the configuration does not get the stored client secret by naming a provider of their own:
-// a write replaces everything, and one that names a client brings its secret. Decision 0024.
+// a write replaces everything, and one that names a client brings its secret. Decision 0027.
 func TestStoredClientSecretIsSentNowhereElse(t *testing.T) {
 	b := newBrowser(t, nil, nil)
 	begun := b.back(t, "ann")

@@ -97,7 +97,7 @@ func (m *Method) server(c *configRecord, own string) (*apiServer, error) {
 		}
 		if bearer == "" && token != "" && certificate != "" && strings.HasPrefix(c.Host, "https://") {
 			// The pod's JWT was given for the pod's cluster. Whoever writes the settings may name
-			// another server, with a CA of their own (decision 0024).
+			// another server, with a CA of their own (decision 0027).
 			bearer, ca = token, certificate
 		}
 	}

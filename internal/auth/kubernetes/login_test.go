@@ -470,7 +470,7 @@ func TestBearer(t *testing.T) {
 
 // Who may write the settings gets neither the stored reviewer's JWT nor the pod's own by naming a server of
 // theirs: a write replaces the one, and the other goes only where the pod's own authority vouches for the
-// server. Decision 0024.
+// server. Decision 0027.
 func TestStoredJWTsAreSentNowhereElse(t *testing.T) {
 	h := open(t)
 	reviewer := h.cluster.Token(h.reviewer)

@@ -8,7 +8,7 @@ import (
 )
 
 // The password of the account that searches cannot be read back. Who may write the configuration must not
-// get it by having it sent to a host of their own (decision 0024).
+// get it by having it sent to a host of their own (decision 0027).
 
 var errElsewhere = backend.Invalidf("this write would send the stored bindpass to another server, or with less protection than before " +
 	"(url, starttls, insecure_tls, certificate, tls_min_version): add bindpass to the same write")

@@ -14,7 +14,7 @@ const elsewhere = "this write would send the stored bindpass to another server, 
 	"add bindpass to the same write"
 
 // Who may write the configuration, and does not know the password of the account that searches, gets it
-// sent nowhere: neither to a host of their own nor past TLS. Decision 0024.
+// sent nowhere: neither to a host of their own nor past TLS. Decision 0027.
 func TestStoredBindpassIsSentNowhereElse(t *testing.T) {
 	home, foreign := ldaptest.Start(t, ldaptest.Options{}), ldaptest.Start(t, ldaptest.Options{})
 	trap := ldaptest.NewRelay(t, foreign.Address())

@@ -8,7 +8,7 @@ import (
 
 // refusedAfter is when a refused login is answered, counted from its beginning. A directory answers at
 // once for a name that it does not know, and later for one whose password it has to hash; behind this both
-// look the same, as far as the directory is done by then (decision 0025).
+// look the same, as far as the directory is done by then (decision 0028).
 const refusedAfter = 250 * time.Millisecond
 
 // held is err, in the case of a refusal not before until has fired. Nothing of the lockout or the crowd may
