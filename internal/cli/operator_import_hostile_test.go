@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/hashicorp/vault/api"
@@ -169,6 +171,17 @@ func TestHostileSource(t *testing.T) {
 	bePatient(c, "source", view)
 	view.answered("source", true)
 	if _, err := c.Logical().List("x"); !errors.Is(err, outbound.ErrTooLarge) {
+		t.Error(err)
+	}
+	// One that begins an answer and never ends it is given up with the run.
+	c, err = api.NewClient(boundedSource(&api.Config{Address: outboundtest.Silent(t).URL, HttpClient: &http.Client{Transport: outbound.Transport(nil)}}, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bePatient(c, "source", view)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Logical().ListWithContext(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 	h = outboundtest.Elsewhere(t, http.StatusTemporaryRedirect)

@@ -73,9 +73,10 @@ func TestSilenceEndsWithTheContext(t *testing.T) {
 // by itself (no check of certificates, a proxy, headers) has no say.
 func TestTheEnvironmentHasNoSay(t *testing.T) {
 	var asked, proxied atomic.Int64
-	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
-	defer server.Close()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.StartTLS()
+	defer server.Close()
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { proxied.Add(1) }))
 	defer proxy.Close()
 	t.Setenv("VAULT_SKIP_VERIFY", "true")
