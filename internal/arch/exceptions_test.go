@@ -17,6 +17,7 @@ func exceptions() []exception {
 		{"import", "internal/auth/jwt -> net/http", "a client of identity providers"},
 		{"import", "internal/auth/cert -> net/http", "a client: it fetches revocation lists and asks OCSP responders"},
 		{"import", "internal/auth/kubernetes -> net/http", "a client: it asks the Kubernetes API server"},
+		{"import", "internal/seal/transit -> net/http", "a client of the server that keeps the seal's key"},
 		{"clock", "internal/daemon/daemon.go", "the one place that hands the wall clock to clock.NewSteady"},
 		{"clock", "internal/daemon/check.go", "the same, for a server that is checked and does not serve"},
 		{"clock", "internal/daemon/devtls.go", "the validity of a certificate is wall time"},

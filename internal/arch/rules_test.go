@@ -37,7 +37,7 @@ func rules() []rule {
 // lies on its own floor or higher only where the exceptions say so.
 func floors() [][]string {
 	return [][]string{
-		{"internal/clock", "internal/version", "internal/store", "internal/policy", "internal/config", "internal/seal/shamir", "internal/logging", "internal/gate", "internal/mac",
+		{"internal/clock", "internal/version", "internal/store", "internal/policy", "internal/config", "internal/seal/shamir", "internal/logging", "internal/gate", "internal/mac", "internal/outbound",
 			"internal/cli/transfer"}, // it knows servers by their API alone, and nothing of this one
 		{"internal/record", "internal/backend"},
 		{"internal/seal", "internal/lease", "internal/quota", "internal/acl", "internal/audit", "internal/edge", "internal/openapi", "internal/metrics", "internal/tool"},
@@ -130,7 +130,7 @@ func checkForbiddenImports(tree []source) []finding {
 		allowed []string
 		instead string
 	}{
-		{"net/http", []string{"internal/server", "internal/cli"}, "HTTP belongs to the edge, to clients and to devices"},
+		{"net/http", []string{"internal/server", "internal/cli", "internal/outbound"}, "HTTP belongs to the edge, to clients and to devices"},
 		{"database/sql", []string{"internal/store/postgres", "internal/engine/database"}, "SQL belongs to store/postgres and engine/database"},
 		{"github.com/jackc/pgx", []string{"internal/store/postgres", "internal/engine/database"}, "SQL belongs to store/postgres and engine/database"},
 		{module + "/internal/cli/transfer", []string{"internal/cli"}, "moving between servers is a command's business"},

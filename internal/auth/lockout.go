@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -36,8 +35,10 @@ func DefaultLockout() backend.Lockout {
 // failures when they are known would let parallel guesses through; refusing what has no slot
 // would lock out the honest crowd.
 //
-// Failures are counted in memory. The lock itself is a record in the mount's area, so that it
-// outlives a restart; it is durable before the attempt that caused it is answered.
+// Failures are counted in memory. The lock of a user is a record in the mount's area, so that it
+// outlives a restart; it is durable before the attempt that caused it is answered. A name that
+// nobody is known to have is locked in memory alone: strangers make up any number of them, and may
+// fill nothing (decision 0023).
 type Lockout struct {
 	area  *store.Area
 	clock clock.Clock
@@ -57,8 +58,11 @@ type attempts struct {
 	// failures in a row, the latest at last. open attempts have not ended yet.
 	failures, open int
 	last           time.Time
-	// until is the end of a lock that could not be written; zero for those in the store.
+	// until is the end of a lock that is not in the store; zero for those that are.
 	until time.Time
+	// stranger says that until is the lock of a name that nobody is known to have, and not that of a
+	// user whose lock could not be written.
+	stranger bool
 	// freed is closed when a slot becomes free, and replaced.
 	freed chan struct{}
 }
@@ -132,8 +136,7 @@ type Attempt struct {
 }
 
 // Begin waits for a slot for alias, a canonical name. It must come before the password is
-// compared, and before Check. Its errors are ctx's, and Denied for who is locked in memory
-// because the lock could not be written.
+// compared, and before Check. Its errors are ctx's, and Denied for who is locked in memory.
 func (l *Lockout) Begin(ctx context.Context, alias string) (*Attempt, error) {
 	for {
 		a, wait, err := l.take(alias)
@@ -165,6 +168,7 @@ func (l *Lockout) take(alias string) (*Attempt, <-chan struct{}, error) {
 	if now.Before(user.until) {
 		return nil, nil, denied()
 	}
+	user.until, user.stranger = time.Time{}, false
 	if user.failures > 0 && now.Sub(user.last) >= l.mu.config.CounterReset {
 		user.failures = 0
 	}
@@ -182,6 +186,8 @@ const (
 	// mostUsers is the number above which it also drops failures that count: a directory has
 	// an answer to any name that a stranger makes up.
 	mostUsers = 1 << 17
+	// mostStrangers is how many locks of strangers stay when there are more names than mostUsers.
+	mostStrangers = mostUsers / 4
 )
 
 // prune drops failures that no longer count, so that memory is bounded by twice the failures
@@ -204,11 +210,21 @@ func (l *Lockout) prune() {
 	}
 }
 
-// dropFewest halves the users where there are too many. Those with the fewest failures go first: who
+// dropFewest halves the users where there are too many. First go locks of strangers, where these are
+// most of all: they must free nobody who may be a user. Then go those with the fewest failures: who
 // is nearly locked must not be freed by a flood of names that failed once. REQUIRES: l.mu held.
 func (l *Lockout) dropFewest() {
 	if len(l.mu.users) < mostUsers {
 		return
+	}
+	strangers := 0
+	for alias, user := range l.mu.users {
+		if !user.stranger || user.open > 0 {
+			continue
+		}
+		if strangers++; strangers > mostStrangers {
+			delete(l.mu.users, alias)
+		}
 	}
 	for few := 1; few < l.mu.config.Threshold; few++ {
 		for alias, user := range l.mu.users {
@@ -242,7 +258,14 @@ func denied() error { return backend.Errorf(backend.Denied, "permission denied")
 
 // Failed counts a wrong password of a user who exists. The failure that reaches the threshold
 // locks; Failed returns when that is durable.
-func (a *Attempt) Failed(ctx context.Context) error {
+func (a *Attempt) Failed(ctx context.Context) error { return a.failed(ctx, false) }
+
+// FailedStranger counts a guess at a name that nobody is known to have. To who guesses it is the
+// same as Failed, also in its errors and in the commits that it waits for; but nothing is stored,
+// and a restart forgets the lock.
+func (a *Attempt) FailedStranger(ctx context.Context) error { return a.failed(ctx, true) }
+
+func (a *Attempt) failed(ctx context.Context, stranger bool) error {
 	if a.ended || a.user == nil {
 		a.ended = true
 		return nil
@@ -269,14 +292,18 @@ func (a *Attempt) Failed(ctx context.Context) error {
 		if err := dropEnded(tx, a.alias, now); err != nil {
 			return err
 		}
+		if stranger {
+			// A commit that leaves nothing: the answer takes as long as a user's.
+			return tx.Delete(lockKey(a.alias))
+		}
 		return record.Put(tx, lockKey(a.alias), &lock)
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The lock stands for the failures from now on.
 	a.user.failures = 0
-	if err != nil {
-		a.user.until = lock.Until
+	if err != nil || stranger {
+		a.user.until, a.user.stranger = lock.Until, stranger
 	}
 	return err
 }
@@ -284,9 +311,8 @@ func (a *Attempt) Failed(ctx context.Context) error {
 // dropAtATime is how many locks a new one looks at for ended ones.
 const dropAtATime = 16
 
-// dropEnded removes locks that have ended: those that follow alias in order, or the first ones.
-// Where strangers make up names that cannot be told from users' (a directory does not say), each
-// lock that they cause takes along more than it leaves.
+// dropEnded removes locks that have ended: those that follow alias in order, or the first ones. So
+// each new lock takes along more than it leaves.
 func dropEnded(tx store.Tx, alias string, now time.Time) error {
 	next := store.PrefixRange([]byte(lockPrefix))
 	next.From = store.After(lockKey(alias))
@@ -357,7 +383,7 @@ func (a *attempts) wake() {
 	a.freed = make(chan struct{})
 }
 
-// Locked are the aliases that are locked now, sorted.
+// Locked are the aliases that are locked now, in the store or in memory, sorted.
 func (l *Lockout) Locked(ctx context.Context) ([]string, error) {
 	now := l.clock.Now()
 	var aliases []string
@@ -370,8 +396,15 @@ func (l *Lockout) Locked(ctx context.Context) ([]string, error) {
 			return nil
 		})
 	})
-	sort.Strings(aliases)
-	return aliases, err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for alias, user := range l.mu.users {
+		if now.Before(user.until) {
+			aliases = append(aliases, alias)
+		}
+	}
+	slices.Sort(aliases)
+	return slices.Compact(aliases), err
 }
 
 // Unlock frees alias and forgets its failures.
@@ -390,7 +423,7 @@ func (l *Lockout) Forget(alias string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if user := l.mu.users[alias]; user != nil {
-		user.failures, user.until = 0, time.Time{}
+		user.failures, user.until, user.stranger = 0, time.Time{}, false
 		if user.open == 0 {
 			delete(l.mu.users, alias)
 		}

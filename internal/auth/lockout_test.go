@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -239,6 +240,117 @@ func TestMadeUpNamesFillNoMemory(t *testing.T) {
 	}
 	if user := l.mu.users["alice"]; user == nil || user.failures != threshold-1 {
 		t.Error("a flood of names has freed who was nearly locked")
+	}
+}
+
+// A name that nobody has is locked as a user is, and for as long; nothing is stored, and a lock that
+// has ended leaves nothing in memory.
+func TestStrangersAreLockedInMemory(t *testing.T) {
+	l, clk, _ := newLockout(t)
+	guess := func(alias string) error {
+		a, err := l.Begin(t.Context(), alias)
+		if err != nil {
+			return err
+		}
+		defer a.Release()
+		return a.FailedStranger(t.Context())
+	}
+	for range 3 {
+		if err := guess("nobody"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clk.Add(time.Minute - 1)
+	if err := guess("nobody"); !isDenied(err) {
+		t.Errorf("not locked: %v", err)
+	}
+	if names, err := l.Locked(t.Context()); err != nil || !slices.Equal(names, []string{"nobody"}) {
+		t.Errorf("locked %v, %v", names, err)
+	}
+	err := l.area.View(t.Context(), func(r store.Reader) error {
+		return r.Scan(store.Range{}, func(key, _ []byte) (bool, error) {
+			t.Errorf("%q is stored", key)
+			return true, nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clk.Add(1)
+	a, err := l.Begin(t.Context(), "nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Release()
+	if len(l.mu.users) != 0 {
+		t.Errorf("%d names are remembered for nothing", len(l.mu.users))
+	}
+}
+
+// Guesses at a made-up name that come at once are all counted, as a user's are.
+func TestParallelGuessesAtAStranger(t *testing.T) {
+	l, _, _ := newLockout(t)
+	var compared atomic.Int64
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			a, err := l.Begin(t.Context(), "nobody")
+			if err == nil {
+				compared.Add(1)
+				err = a.FailedStranger(t.Context())
+			}
+			if err != nil && !isDenied(err) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := compared.Load(); n != 3 {
+		t.Errorf("%d guesses were compared, want 3", n)
+	}
+}
+
+// A flood of made-up names that are locked in memory is bounded, and frees no user: neither one that is
+// nearly locked, nor one whose lock could not be written, nor one that is locked in the store.
+func TestLockedStrangersFillNoMemoryAndFreeNobody(t *testing.T) {
+	l, _, faulty := newLockout(t)
+	l.Configure(backend.Lockout{Threshold: 2, Duration: time.Hour, CounterReset: time.Hour})
+	for range 2 {
+		if _, err := try(t.Context(), l, "stored"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	faulty.InjectAt(1, storetest.Failed)
+	for range 2 {
+		_, _ = try(t.Context(), l, "unwritten")
+	}
+	if _, err := try(t.Context(), l, "nearly"); err != nil {
+		t.Fatal(err)
+	}
+	// What a locked stranger leaves, without its commit: the numbers are the point here.
+	flood := func(i int) {
+		a, err := l.Begin(t.Context(), strconv.Itoa(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.mu.Lock()
+		a.user.until, a.user.stranger = l.clock.Now().Add(time.Hour), true
+		l.mu.Unlock()
+		a.Release()
+	}
+	for i := range 2*mostUsers + 1 {
+		flood(i)
+		if n := len(l.mu.users); n > mostUsers {
+			t.Fatalf("%d names are remembered", n)
+		}
+	}
+	for _, alias := range []string{"stored", "unwritten"} {
+		if _, err := try(t.Context(), l, alias); !isDenied(err) {
+			t.Errorf("the flood has freed %q: %v", alias, err)
+		}
+	}
+	if user := l.mu.users["nearly"]; user == nil || user.failures != 1 {
+		t.Error("the flood has freed who was nearly locked")
 	}
 }
 

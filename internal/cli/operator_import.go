@@ -16,7 +16,9 @@ import (
 
 	"github.com/hashicorp/vault/api"
 	"github.com/posener/complete"
+
 	"jeton/internal/cli/transfer"
+	"jeton/internal/outbound"
 )
 
 // importCommands bring what another server has.
@@ -118,7 +120,7 @@ func (s *session) importAll(p *importFlags) error {
 
 // importStopped says why a run ended and how to go on.
 func importStopped(err error, p *importFlags) string {
-	why := "Error importing: " + err.Error()
+	why := "Error importing: " + visible(strings.Join(strings.Fields(err.Error()), " "))
 	if errors.Is(err, context.Canceled) {
 		why = "The import was interrupted."
 	}
@@ -141,7 +143,7 @@ func (s *session) sourceClient(p *importFlags) (*api.Client, error) {
 	if err != nil {
 		return nil, nothing("The source: %s", err)
 	}
-	c, err := api.NewClient(cfg)
+	c, err := api.NewClient(boundedSource(cfg, mostOfSource))
 	if err != nil {
 		return nil, nothing("Error initializing the client for the source: %s", err)
 	}
@@ -155,6 +157,16 @@ func (s *session) sourceClient(p *importFlags) (*api.Client, error) {
 	c.SetWrappingLookupFunc(func(string, string) string { return "" })
 	c.SetToken(token)
 	return c, nil
+}
+
+// mostOfSource bounds one answer of the source, in bytes: a folder of a million secrets fits in.
+const mostOfSource = 64 << 20
+
+// boundedSource holds the source to answers of a size, and to the address that was given: a redirect
+// to another host would carry the source's token there.
+func boundedSource(cfg *api.Config, most int64) *api.Config {
+	cfg.HttpClient.Transport = outbound.Bound(outbound.Stay(cfg.HttpClient.Transport), most)
+	return cfg
 }
 
 // sourceToken finds the source's token, which no argument may hold.
@@ -209,6 +221,9 @@ func bePatient(c *api.Client, name string, view *importView) {
 	c.SetCheckRetry(func(ctx context.Context, resp *http.Response, err error) (bool, error) {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
+		}
+		if errors.Is(err, outbound.ErrElsewhere) {
+			return false, err
 		}
 		// Until the first answer, one that is away is a wrong address.
 		if err != nil {
@@ -353,7 +368,10 @@ func (s *session) showReport(r *transfer.Report) {
 		}
 	}
 	if len(r.Notes) > 0 {
-		s.con.printf("\nThe destination warned:\n\n  %s", strings.Join(r.Notes, "\n  "))
+		s.con.printf("\nThe destination warned:\n")
+		for _, note := range r.Notes {
+			s.con.print("  " + visible(note))
+		}
 	}
 	switch {
 	case !r.Complete():
@@ -366,9 +384,9 @@ func (s *session) showReport(r *transfer.Report) {
 }
 
 func reportLines(row transfer.Row) string {
-	text := fmt.Sprintf("  %s %s: %s", row.Kind, row.Name, row.Why)
+	text := "  " + visible(row.Kind+" "+row.Name+": "+row.Why)
 	if row.Next != "" {
-		text += "\n      " + row.Next
+		text += "\n      " + visible(row.Next)
 	}
 	return text
 }

@@ -75,7 +75,7 @@ func (f *outputFlags) encode(v any) (string, error) {
 	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	err := enc.Encode(v)
-	return strings.TrimRight(b.String(), "\n"), err
+	return visibleJSON(strings.TrimRight(b.String(), "\n")), err
 }
 
 // secret prints a whole answer, or the one field asked for.

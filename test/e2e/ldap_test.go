@@ -52,11 +52,11 @@ func TestCommandLineLDAP(t *testing.T) {
 	if r := login(nil, "username=alice", "password=wrong"); r.code != 2 || !strings.Contains(r.errOut, "ldap operation failed: failed to bind as user") {
 		t.Errorf("%d\n%s%s", r.code, r.out, r.errOut)
 	}
-	s.must("jeton", "write", "auth/ldap/config", "certificate=")
+	s.must("jeton", "write", "auth/ldap/config", "certificate=", "bindpass="+ldaptest.ReaderPassword)
 	if r := login(nil, "username=alice", "password=x"); !strings.Contains(r.errOut, "certificate signed by unknown authority") || strings.Contains(r.errOut, "VAULT_CACERT") {
 		t.Errorf("advice about another certificate:\n%s", r.errOut)
 	}
-	s.must("jeton", "write", "auth/ldap/config", "certificate=@"+directory.CAFile())
+	s.must("jeton", "write", "auth/ldap/config", "certificate=@"+directory.CAFile(), "bindpass="+ldaptest.ReaderPassword)
 	directory.Stop()
 	if r := login(nil, "username=alice", "password="+ldaptest.Password("alice")); r.code != 2 || !strings.Contains(r.errOut, "error connecting to host") {
 		t.Errorf("%d\n%s%s", r.code, r.out, r.errOut)

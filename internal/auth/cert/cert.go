@@ -9,11 +9,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"jeton/internal/auth"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/outbound"
 	"jeton/internal/store"
 )
 
@@ -72,12 +72,11 @@ func (m *Method) Close() error {
 
 // newClient makes the client for CRLs and OCSP. Both speak plain HTTP as a rule: what they say is signed.
 func newClient() *http.Client {
+	transport := outbound.Transport(nil)
+	transport.MaxConnsPerHost, transport.MaxIdleConns = 16, 16
 	return &http.Client{
-		Timeout: askWithin,
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, MaxConnsPerHost: 16, MaxIdleConns: 16,
-			IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: askWithin,
-		},
+		Timeout:   askWithin,
+		Transport: transport,
 		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
 			if len(via) >= 3 {
 				return errRedirects

@@ -1,6 +1,7 @@
 package jwt_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -341,6 +342,33 @@ func TestStateOfWhatWasChanged(t *testing.T) {
 	b.refusedBack(t, data, noState)
 	// One mount's states are nothing to another.
 	b.refusedBack(t, newBrowser(t, nil, nil).back(t, "ann"), noState)
+}
+
+// Who may write the configuration does not get the stored client secret by naming a provider of their own:
+// a write replaces everything, and one that names a client brings its secret. Decision 0027.
+func TestStoredClientSecretIsSentNowhereElse(t *testing.T) {
+	b := newBrowser(t, nil, nil)
+	begun := b.back(t, "ann")
+	foreign := oidctest.NewTLS(t)
+	foreign.At(b.Clock.Now)
+	theirs := object{"oidc_discovery_url": foreign.URL, "oidc_discovery_ca_pem": foreign.CA}
+	b.Refused(t, backend.Update, "config", object{"oidc_discovery_url": foreign.URL, "oidc_discovery_ca_pem": foreign.CA, "oidc_client_id": oidctest.ClientID},
+		backend.Invalid, "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC")
+	b.Must(t, backend.Update, "config", theirs)
+	err := b.Area.View(t.Context(), func(r store.Reader) error {
+		stored, err := r.Get([]byte("config"))
+		if bytes.Contains(stored, []byte(oidctest.ClientSecret)) {
+			t.Error("a write without the client secret kept the old one")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.refusedBack(t, begun, noState)
+	if n := foreign.Count("/token"); n != 0 {
+		t.Errorf("the foreign provider was asked for tokens %d times", n)
+	}
 }
 
 // The ID token is judged by itself: whom it is for, which login it answers, who signed it.

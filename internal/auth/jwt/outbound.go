@@ -12,23 +12,20 @@ import (
 	"net/http"
 	"net/url"
 	"syscall"
-	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"jeton/internal/outbound"
 )
 
 // What another server may answer with.
 const (
 	mostBody    = 1 << 20
-	mostHeader  = 64 << 10
-	mostIdle    = 4
-	idleFor     = 30 * time.Second
 	mostForward = 3
 )
 
 var (
-	errTooLarge  = errors.New("its answer is larger than 1 MiB")
 	errForward   = errors.New("it redirects to another host, or away from https")
 	errForm      = errors.New("its answer is not what the standard says")
 	errPlain     = errors.New("it names an address without https, although its own has it")
@@ -40,41 +37,20 @@ type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("it answered with status %d", int(e)) }
 
-// bounded is a transport whose answers cannot fill memory. With okOnly every answer but 200
-// and redirects is an error, so that nobody takes an error page for a document.
-type bounded struct {
-	http.RoundTripper
-	okOnly bool
-}
+// okOnly is a transport that makes an error of every answer but 200 and redirects, so that nobody
+// takes an error page for a document.
+type okOnly struct{ http.RoundTripper }
 
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := b.RoundTripper.RoundTrip(r)
+func (o okOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := o.RoundTripper.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
-	if b.okOnly && response.StatusCode != http.StatusOK && response.StatusCode/100 != 3 {
+	if response.StatusCode != http.StatusOK && response.StatusCode/100 != 3 {
 		_ = response.Body.Close()
 		return nil, statusError(response.StatusCode)
 	}
-	response.Body = &boundedBody{ReadCloser: response.Body, left: mostBody}
 	return response, nil
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int
-}
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLarge
-	}
-	if len(p) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.ReadCloser.Read(p)
-	b.left -= n
-	return n, err
 }
 
 // clients are the two ways to talk to one server.
@@ -85,20 +61,18 @@ type clients struct {
 
 // newClients makes the clients that trust the CAs in pem, or the system's when it is empty.
 func newClients(pem string) (*clients, error) {
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: mostHeader,
-		MaxIdleConnsPerHost: mostIdle, IdleConnTimeout: idleFor,
-	}
+	transport := outbound.Transport(nil)
+	bounded := outbound.Bound(transport, mostBody)
 	if pem != "" {
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM([]byte(pem)) {
 			return nil, errors.New("no certificate in it can be read")
 		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+		transport.TLSClientConfig.RootCAs = pool
 	}
 	return &clients{
-		documents: &http.Client{Transport: bounded{transport, true}, CheckRedirect: follow},
-		questions: &http.Client{Transport: bounded{transport, false}, CheckRedirect: func(*http.Request, []*http.Request) error { return errForward }},
+		documents: &http.Client{Transport: okOnly{bounded}, CheckRedirect: follow},
+		questions: &http.Client{Transport: bounded, CheckRedirect: func(*http.Request, []*http.Request) error { return errForward }},
 	}, nil
 }
 
@@ -164,12 +138,14 @@ func reason(err error) string {
 		cert     *tls.CertificateVerificationError
 		timeout  net.Error
 	)
-	for _, known := range []error{errTooLarge, errForward, errForm, errPlain, errNoAddress} {
+	for _, known := range []error{errForward, errForm, errPlain, errNoAddress} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
 	}
 	switch {
+	case errors.Is(err, outbound.ErrTooLarge):
+		return "its answer is larger than 1 MiB"
 	case errors.As(err, &mismatch):
 		return "it names another issuer than the configured URL (they must be the same to the last slash)"
 	case errors.As(err, &status):

@@ -12,8 +12,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
-	"time"
+
+	"jeton/internal/outbound"
 )
 
 // mostAnswer bounds an answer of the API server, in bytes.
@@ -56,11 +58,10 @@ func (c *clients) get(host, ca string) (*http.Client, error) {
 		c.current.CloseIdleConnections()
 	}
 	c.id = id
+	transport := outbound.Transport(settings)
+	transport.MaxConnsPerHost, transport.MaxIdleConnsPerHost = 64, 16
 	c.current = &http.Client{
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, TLSClientConfig: settings, ForceAttemptHTTP2: true,
-			MaxConnsPerHost: 64, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
-		},
+		Transport: outbound.Bound(transport, mostAnswer),
 		// A redirect would carry the JWT elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -94,8 +95,10 @@ func (m *Method) server(c *configRecord, own string) (*apiServer, error) {
 		if ca == "" {
 			ca = certificate
 		}
-		if bearer == "" {
-			bearer = token
+		if bearer == "" && token != "" && certificate != "" && strings.HasPrefix(c.Host, "https://") {
+			// The pod's JWT was given for the pod's cluster. Whoever writes the settings may name
+			// another server, with a CA of their own (decision 0027).
+			bearer, ca = token, certificate
 		}
 	}
 	none := bearer == ""
@@ -227,12 +230,12 @@ func (s *apiServer) ask(ctx context.Context, method, path string, body []byte, a
 	default:
 		return fmt.Errorf("the API server answered with status %d", resp.StatusCode)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer+1))
+	data, err := io.ReadAll(resp.Body)
 	switch {
+	case errors.Is(err, outbound.ErrTooLarge):
+		return errHuge
 	case err != nil:
 		return fmt.Errorf("the API server's answer broke off: %w", err)
-	case len(data) > mostAnswer:
-		return errHuge
 	case json.Unmarshal(data, answer) != nil:
 		return errNoJSON
 	}

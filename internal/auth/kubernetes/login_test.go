@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -464,6 +465,58 @@ func TestBearer(t *testing.T) {
 	h.in(t, h.token)
 	if last() != h.token {
 		t.Error("disable_local_ca_jwt, and the pod's JWT was used")
+	}
+}
+
+// Who may write the settings gets neither the stored reviewer's JWT nor the pod's own by naming a server of
+// theirs: a write replaces the one, and the other goes only where the pod's own authority vouches for the
+// server. Decision 0027.
+func TestStoredJWTsAreSentNowhereElse(t *testing.T) {
+	h := open(t)
+	reviewer := h.cluster.Token(h.reviewer)
+	h.configure(t, object{"token_reviewer_jwt": reviewer})
+	h.in(t, h.token)
+	h.Must(t, backend.Update, "config", object{"kubernetes_host": h.cluster.URL, "kubernetes_ca_cert": h.cluster.CA})
+	before := len(h.cluster.Bearers())
+	h.in(t, h.token)
+	if slices.Contains(h.cluster.Bearers()[before:], reviewer) {
+		t.Error("a write without token_reviewer_jwt kept the old one, and sent it to the host that it names")
+	}
+
+	plain := httptest.NewServer(http.HandlerFunc(h.cluster.ServeHTTP))
+	defer plain.Close()
+	for name, row := range map[string]struct {
+		config object
+		ca     string
+		sent   bool
+	}{
+		"its own cluster":                   {object{"kubernetes_ca_cert": ""}, h.cluster.CA, true},
+		"its own cluster, CA given":         {nil, h.cluster.CA, true},
+		"another's, CA given with the host": {nil, otherCA(t), false},
+		"in clear":                          {object{"kubernetes_host": plain.URL}, h.cluster.CA, false},
+		"a pod without a CA":                {nil, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			own := h.cluster.Token(h.reviewer)
+			for file, text := range map[string]string{"token": own, "ca.crt": row.ca} {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			pod := *h
+			pod.Bench = authtest.New(t, kubernetes.InPod(dir))
+			t.Cleanup(func() { _ = pod.Backend.(backend.Closer).Close() })
+			config := object{"token_reviewer_jwt": ""}
+			maps.Copy(config, row.config)
+			pod.configure(t, config)
+			pod.write(t, object{"bound_service_account_names": "app", "bound_service_account_namespaces": "default"})
+			before := len(h.cluster.Bearers())
+			_, _ = pod.login(t, h.token)
+			if sent := slices.Contains(h.cluster.Bearers()[before:], own); sent != row.sent {
+				t.Errorf("the pod's JWT was sent: %v", sent)
+			}
+		})
 	}
 }
 

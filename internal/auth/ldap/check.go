@@ -31,6 +31,8 @@ func (m *Method) check(r store.Reader, k []byte) (what string, err error) {
 	case strings.HasPrefix(key, userPrefix):
 		_, err := record.Get[userRecord](r, k)
 		return "", err
+	case strings.HasPrefix(key, knownPrefix):
+		return "", nil
 	case auth.IsLock(k):
 		return "", auth.CheckLock(r, k)
 	}

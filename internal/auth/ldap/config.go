@@ -368,14 +368,20 @@ func (m *Method) writeConfig(ctx context.Context, c *backend.Call, req *configRe
 	m.writing.Lock()
 	defer m.writing.Unlock()
 	var config *configRecord
+	var forgotten bool
 	err := m.area.Update(ctx, func(tx store.Tx) (err error) {
 		if config, err = readConfig(tx); err != nil {
 			return err
 		}
+		before := *config
+		before.Service.Spare = slices.Clone(before.Service.Spare) // The other is changed in place.
 		if err := req.apply(config); err != nil {
 			return err
 		}
 		if err := req.validate(config); err != nil {
+			return err
+		}
+		if forgotten, err = config.keepAtHome(&before, req.BindPass); err != nil {
 			return err
 		}
 		config.Revision++
@@ -386,6 +392,9 @@ func (m *Method) writeConfig(ctx context.Context, c *backend.Call, req *configRe
 	}
 	m.asWritten.Store(config.Names.CaseSensitive)
 	m.forget()
+	if forgotten {
+		c.Warn("the password that a rotation gave to binddn is forgotten: it goes to no other server. Where the account is the same, set its password there")
+	}
 	warn(c, config)
 	return nil, nil
 }

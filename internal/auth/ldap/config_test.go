@@ -13,7 +13,7 @@ import (
 
 // Contract: auth-methods §4.1, "GET before any write returns defaults with 200".
 func TestConfigDefaults(t *testing.T) {
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	got := b.Must(t, backend.Read, "config", nil)
 	want := object{
 		"url": "ldap://127.0.0.1", "userdn": "", "groupdn": "", "binddn": "", "upndomain": "", "userattr": "cn",
@@ -77,7 +77,7 @@ func TestConfigErrors(t *testing.T) {
 		{"token parameters", object{"token_ttl": 20, "token_max_ttl": 10}, "'token_ttl' cannot be greater than 'token_max_ttl'"},
 		{"CIDRs", object{"token_bound_cidrs": canary}, "failed to parse token_bound_cidrs: entry 1 is neither an IP address nor a CIDR block"},
 	}
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	before := b.Must(t, backend.Read, "config", nil)
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestConfigErrors(t *testing.T) {
 
 // Contract: auth-methods §4.1, "Partial updates keep unspecified fields"; url and userattr in lower case.
 func TestConfigPartialUpdate(t *testing.T) {
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	b.Must(t, backend.Update, "config", object{
 		"url": "LDAPS://Ldap.Example.com,ldap://other", "userattr": "sAMAccountName", "binddn": "cn=Reader", "bindpass": "secret",
 		"token_ttl": 60, "request_timeout": "5s", "connection_timeout": 0,
@@ -116,7 +116,7 @@ func TestConfigPartialUpdate(t *testing.T) {
 
 // CVE-2025-13357: empty passwords are refused unless somebody says otherwise, whatever else is written.
 func TestDenyNullBindIsTheDefaultCVE202513357(t *testing.T) {
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	writes := []object{{"url": "ldap://a"}, {"url": "ldap://b", "binddn": "x", "bindpass": "y"}, {"deny_null_bind": nil}}
 	for _, write := range writes {
 		b.Must(t, backend.Update, "config", write)
@@ -142,7 +142,7 @@ func TestConfigWarnings(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			b := authtest.New(t, ldap.New)
+			b := authtest.New(t, ldap.Refusing(0))
 			response, err := b.Do(t.Context(), backend.Update, "config", row.data)
 			if err != nil {
 				t.Fatal(err)
@@ -176,7 +176,7 @@ func TestBoundCIDRs(t *testing.T) {
 
 // Contract: auth-methods §4.2. Names in one spelling on every verb; [!] DELETE too.
 func TestMappings(t *testing.T) {
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	b.Must(t, backend.Update, "groups/Engineers", object{"policies": "Dev, ops"})
 	b.Must(t, backend.Update, "groups/a/b", object{"policies": []string{"x"}})
 	b.Must(t, backend.Update, "users/AL", object{"groups": "Admins,Devs", "policies": []string{"P", "p"}})
@@ -216,7 +216,7 @@ func TestMappings(t *testing.T) {
 // CVE-2026-89322: the policies judge the very name that is looked up; where names differ by case,
 // as it is written.
 func TestRoutesFoldLDAPNamesCVE202689322(t *testing.T) {
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	path := func() string {
 		match, ok := backend.NewTable(b.Backend.Routes()).Find(backend.Update, "users/BOB/x")
 		if !ok {

@@ -180,7 +180,8 @@ type candidate struct {
 	// by, guesses are counted under one name.
 	alias, own string
 	// known is false for a user who was searched for and not found. Such a one is bound as all
-	// the same, in vain, so that the directory's answers take as many turns.
+	// the same, in vain, so that the directory's answers take as many turns. Without a search it is
+	// true, and says nothing.
 	known bool
 }
 

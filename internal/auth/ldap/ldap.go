@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"jeton/internal/auth"
 	"jeton/internal/backend"
@@ -27,6 +28,8 @@ type Method struct {
 	log     *slog.Logger
 	lockout *auth.Lockout
 	crowd   *crowd
+	// refusedAfter is a constant, see held.
+	refusedAfter time.Duration
 	// asWritten says that names differ by case. Routes ask it for every request.
 	asWritten atomic.Bool
 	// mappings counts the commits that changed what names stand for; a login looks whether it has
@@ -60,7 +63,16 @@ var (
 
 // New opens the method that lives in env.Area. It reads one record and asks no directory.
 func New(ctx context.Context, env backend.Env) (backend.Backend, error) {
-	m := &Method{area: env.Area, clock: env.Clock, log: env.Log, crowd: newCrowd()}
+	return Refusing(refusedAfter)(ctx, env)
+}
+
+// Refusing is New with another time after which refused logins are answered.
+func Refusing(after time.Duration) backend.Factory {
+	return func(ctx context.Context, env backend.Env) (backend.Backend, error) { return open(ctx, env, after) }
+}
+
+func open(ctx context.Context, env backend.Env, refusedAfter time.Duration) (backend.Backend, error) {
+	m := &Method{area: env.Area, clock: env.Clock, log: env.Log, crowd: newCrowd(), refusedAfter: refusedAfter}
 	m.lockout = auth.NewLockout(auth.DefaultLockout(), env.Area, env.Clock)
 	config, err := m.config(ctx)
 	if err != nil {
@@ -164,12 +176,14 @@ func (m *Method) Routes() []backend.Route {
 //	config        configRecord
 //	group/NAME    groupRecord
 //	user/NAME     userRecord
+//	known/NAME    empty: who has logged in, see remember
 //	lock/NAME     auth.Lockout's
 var configKey = []byte("config")
 
 const (
 	groupPrefix = "group/"
 	userPrefix  = "user/"
+	knownPrefix = "known/"
 )
 
 // config reads the configuration; the defaults when there is none, see configRecord.written.

@@ -45,7 +45,7 @@ func without(more object) object {
 // mounted is a bench with the method configured.
 func mounted(t *testing.T, config object) *authtest.Bench {
 	t.Helper()
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	t.Cleanup(func() {
 		if err := b.Backend.(backend.Closer).Close(); err != nil {
 			t.Error(err)

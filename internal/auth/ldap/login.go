@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"jeton/internal/auth"
 	"jeton/internal/backend"
@@ -19,6 +20,13 @@ type loginRequest struct {
 
 // login proves a password to the directory. Contract: auth-methods §4.3, and §8 for the lockout.
 func (m *Method) login(ctx context.Context, c *backend.Call, req *loginRequest) (*backend.Response, error) {
+	until := time.NewTimer(m.refusedAfter)
+	defer until.Stop()
+	response, err := m.tryLogin(ctx, c, req)
+	return response, held(ctx, until, err)
+}
+
+func (m *Method) tryLogin(ctx context.Context, c *backend.Call, req *loginRequest) (*backend.Response, error) {
 	config, err := m.config(ctx)
 	if err != nil {
 		return nil, err
@@ -80,6 +88,11 @@ func (m *Method) confirm(tx store.Tx, asked *configRecord, name string, p *proof
 	}
 	if now.Revision != asked.Revision {
 		return backend.Errorf(backend.Conflict, "the configuration was changed during the login")
+	}
+	if !asked.searches() {
+		if err := remember(tx, name); err != nil {
+			return err
+		}
 	}
 	if m.mappings.Load() == p.mappings {
 		return nil // The many groups of a person are not to be read twice, and here others wait.
@@ -208,7 +221,7 @@ func (t *try) run(ctx context.Context, name, password string) (*candidate, []str
 	if t.attempt != nil {
 		switch {
 		case errors.Is(err, errRefused):
-			if failed := t.attempt.Failed(ctx); failed != nil {
+			if failed := t.failed(ctx, found); failed != nil {
 				return nil, nil, failed
 			}
 		case err == nil:
@@ -216,6 +229,21 @@ func (t *try) run(ctx context.Context, name, password string) (*candidate, []str
 		}
 	}
 	return found, groups, err
+}
+
+// failed counts a wrong guess: as a user's where there is such a user, as far as anybody can know.
+func (t *try) failed(ctx context.Context, found *candidate) error {
+	known := found.known
+	if !t.directory.config.searches() {
+		var err error
+		if known, err = t.method.knows(ctx, found.own); err != nil {
+			return err
+		}
+	}
+	if known {
+		return t.attempt.Failed(ctx)
+	}
+	return t.attempt.FailedStranger(ctx)
 }
 
 // policiesOf are the policies of the configuration, of the directory's groups, of the groups that

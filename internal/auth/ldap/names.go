@@ -42,7 +42,8 @@ func fold(name string, caseSensitive bool) (string, error) {
 		}
 	}
 	name = strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == ' ' }), " ")
-	if name == "" {
+	// Composing may make a name many times longer.
+	if name == "" || len(name) > longestName {
 		return "", errName
 	}
 	return name, nil

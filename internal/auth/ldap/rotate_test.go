@@ -98,7 +98,7 @@ func TestRotation(t *testing.T) {
 
 func TestRotationErrors(t *testing.T) {
 	const nothing = "auth is not using authenticated search, no root to rotate"
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	says(t, rotate(t, b), nothing)
 	b.Must(t, backend.Update, "config", object{"discoverdn": true})
 	says(t, rotate(t, b), nothing)
@@ -182,14 +182,14 @@ func TestRotationFaults(t *testing.T) {
 		}
 		t.Cleanup(func() { inner.Close() })
 		faulty := storetest.Faulty(inner)
-		b := authtest.On(t, faulty, ldap.New)
+		b := authtest.On(t, faulty, ldap.Refusing(0))
 		b.Must(t, backend.Update, "config", bySearch(s))
 		inject(faulty)
 		_ = rotate(t, b)
 		if err := b.Backend.(backend.Closer).Close(); err != nil {
 			t.Fatal(err)
 		}
-		after := authtest.On(t, inner, ldap.New)
+		after := authtest.On(t, inner, ldap.Refusing(0))
 		t.Cleanup(func() { _ = after.Backend.(backend.Closer).Close() })
 		mustLogin(t, after, "alice")
 		if err := rotate(t, after); err != nil {

@@ -390,7 +390,7 @@ func TestConfigurationIsFollowed(t *testing.T) {
 	b := mounted(t, with(bySearch(one), object{"url": relay.URL()}))
 	mustLogin(t, b, "alice")
 	two.SetPassword(ldaptest.DN("alice"), "of the second")
-	b.Must(t, backend.Update, "config", object{"url": two.URL()})
+	b.Must(t, backend.Update, "config", object{"url": two.URL(), "bindpass": ldaptest.ReaderPassword})
 	if open := relay.WaitOpen(0); open != 0 {
 		t.Errorf("%d connections to the old directory are kept", open)
 	}
@@ -429,7 +429,7 @@ func TestErrorsRepeatNoSecret(t *testing.T) {
 func TestClosed(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{})
 	relay := ldaptest.NewRelay(t, s.Address())
-	b := authtest.New(t, ldap.New)
+	b := authtest.New(t, ldap.Refusing(0))
 	b.Must(t, backend.Update, "config", with(bySearch(s), object{"url": relay.URL()}))
 	mustLogin(t, b, "alice")
 	closer := b.Backend.(backend.Closer)

@@ -52,10 +52,10 @@ func (r *run) auditDevices(ctx context.Context) error {
 		}
 		var options []string
 		for k, v := range object(device, "options") {
-			options = append(options, fmt.Sprintf("%s=%v", k, v))
+			options = append(options, word(fmt.Sprintf("%s=%v", k, v)))
 		}
 		r.report.left(ByHand, "audit device", at, "a device that cannot be written to stops a server from answering",
-			strings.TrimSpace(fmt.Sprintf("jeton audit enable -path=%s %s %s", strings.TrimSuffix(at, "/"), text(device, "type"), strings.Join(options, " "))))
+			strings.TrimSpace(fmt.Sprintf("jeton audit enable -path=%s %s %s", word(strings.TrimSuffix(at, "/")), word(text(device, "type")), strings.Join(options, " "))))
 	}
 	return nil
 }

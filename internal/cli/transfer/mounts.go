@@ -65,7 +65,7 @@ func (r *run) authMounts(ctx context.Context) error {
 			default:
 				r.methods = append(r.methods, method{at, listsOf(text(mount, "type"))})
 				r.report.left(ByHand, "auth method", at, "its configuration holds secrets that no API gives away; the method itself is there",
-					"configure it anew: jeton write auth/"+at+"config ...")
+					"configure it anew: jeton write "+word("auth/"+at+"config")+" ...")
 			}
 		},
 	})

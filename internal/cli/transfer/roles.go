@@ -69,7 +69,7 @@ func (r *run) appRole(ctx context.Context, kind, mount, name string) error {
 	}
 	if len(secrets) > 0 {
 		r.report.left(Unreadable, "secret ids", shown, fmt.Sprintf("%d cannot be read", len(secrets)),
-			fmt.Sprintf("issue new ones: jeton write -f %s/secret-id", at))
+			"issue new ones: jeton write -f "+word(at+"/secret-id"))
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (r *run) user(ctx context.Context, kind, at, shown string) error {
 	}
 	if _, ours := r.journal.has("user " + at); have == nil || ours {
 		r.report.left(Unreadable, "password", shown, "its hash cannot be read; until a new one is set nobody can log in with this name",
-			fmt.Sprintf("jeton write %s/password password=-", at))
+			"jeton write "+word(at+"/password")+" password=-")
 	}
 	return nil
 }

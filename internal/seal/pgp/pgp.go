@@ -22,6 +22,8 @@ import (
 const (
 	maxKeySize = 64 << 10
 	maxAllKeys = 1 << 20
+	// maxHolders is how many keys are taken at all: there are no more shares.
+	maxHolders = 255
 )
 
 // Key is somebody's public key, able to encrypt when it was parsed.
@@ -30,16 +32,30 @@ type Key struct{ entity *openpgp.Entity }
 // Parse reads a public key as clients send it, base64 of its binary form, and judges it at now.
 // Its errors say what is wrong with the key and never repeat it.
 func Parse(text string, now time.Time) (*Key, error) {
-	binary, err := base64.StdEncoding.DecodeString(text)
+	binary, _, err := weigh(text)
 	if err != nil {
-		return nil, backend.Invalidf("error decoding given PGP key: it is not base64")
-	}
-	if len(binary) > maxKeySize {
-		return nil, backend.Invalidf("error parsing given PGP key: it is larger than %d bytes; export it without photos and foreign signatures", maxKeySize)
-	}
-	if err := bounded(binary); err != nil {
 		return nil, err
 	}
+	return read(binary, now)
+}
+
+// weigh decodes a key and returns the work of verifying it, see bounded. It is cheap.
+func weigh(text string) (binary []byte, work int, err error) {
+	if base64.StdEncoding.DecodedLen(len(text)) <= maxKeySize+2 {
+		binary, err = base64.StdEncoding.DecodeString(text)
+	}
+	switch {
+	case err != nil:
+		return nil, 0, backend.Invalidf("error decoding given PGP key: it is not base64")
+	case binary == nil || len(binary) > maxKeySize:
+		return nil, 0, backend.Invalidf("error parsing given PGP key: it is larger than %d bytes; export it without photos and foreign signatures", maxKeySize)
+	}
+	work, err = bounded(binary)
+	return binary, work, err
+}
+
+// read verifies a key that was weighed.
+func read(binary []byte, now time.Time) (*Key, error) {
 	source := bytes.NewReader(binary)
 	packets := packet.NewReader(source)
 	entity, err := openpgp.ReadEntity(packets)
@@ -53,8 +69,11 @@ func Parse(text string, now time.Time) (*Key, error) {
 	return k, k.usable(now)
 }
 
-// ParseAll reads one key for each holder.
+// ParseAll reads one key for each holder. All are weighed before any is verified.
 func ParseAll(texts []string, now time.Time) ([]*Key, error) {
+	if len(texts) > maxHolders {
+		return nil, backend.Invalidf("error parsing given PGP key: there are more than %d keys", maxHolders)
+	}
 	total := 0
 	for _, text := range texts {
 		total += base64.StdEncoding.DecodedLen(len(text))
@@ -62,15 +81,30 @@ func ParseAll(texts []string, now time.Time) ([]*Key, error) {
 	if total > maxAllKeys {
 		return nil, backend.Invalidf("error parsing given PGP key: the keys together are larger than %d bytes; export them without photos and foreign signatures", maxAllKeys)
 	}
-	keys := make([]*Key, 0, len(texts))
+	// numbered says which of several keys an error is about.
+	numbered := func(err error, i int) error {
+		var known *backend.Error
+		if errors.As(err, &known) && len(texts) > 1 {
+			return backend.Invalidf("%s (key %d of %d)", known.Text, i+1, len(texts))
+		}
+		return err
+	}
+	binaries, all := make([][]byte, len(texts)), 0
 	for i, text := range texts {
-		k, err := Parse(text, now)
+		binary, work, err := weigh(text)
 		if err != nil {
-			var known *backend.Error
-			if errors.As(err, &known) && len(texts) > 1 {
-				err = backend.Invalidf("%s (key %d of %d)", known.Text, i+1, len(texts))
-			}
-			return nil, err
+			return nil, numbered(err, i)
+		}
+		binaries[i], all = binary, all+work
+	}
+	if all > maxAllWork {
+		return nil, backend.Invalidf("error parsing given PGP key: the keys together have too many signatures for keys of their kinds; export minimal ones, or use kinds that are quicker to verify")
+	}
+	keys := make([]*Key, 0, len(texts))
+	for i, binary := range binaries {
+		k, err := read(binary, now)
+		if err != nil {
+			return nil, numbered(err, i)
 		}
 		keys = append(keys, k)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"jeton/internal/outbound"
 	"jeton/internal/seal"
 )
 
@@ -36,6 +38,9 @@ type TLS struct {
 
 // callTimeout bounds one request: sealing waits for an unseal that is under way.
 const callTimeout = 10 * time.Second
+
+// mostAnswer bounds an answer, in bytes: a wrapped key, or what is known of one token.
+const mostAnswer = 1 << 20
 
 // Key is a key of the other server's. It is a seal.KeyService, safe for concurrent use.
 type Key struct {
@@ -62,17 +67,22 @@ func New(s Settings, log *slog.Logger) (*Key, error) {
 		return nil, errors.New("'address' must be a URL such as https://vault.example.com:8200")
 	}
 	// Failed calls are tried again by who makes them, who also says so in the log.
-	config := &api.Config{Address: s.Address, Timeout: callTimeout, MaxRetries: 0}
+	// The HTTP client is ours: the library's own takes its TLS and its proxy from the environment.
+	transport := outbound.Transport(nil)
+	config := &api.Config{Address: s.Address, Timeout: callTimeout, MaxRetries: 0, DisableRedirects: true, HttpClient: &http.Client{Transport: transport}}
 	if err := config.ConfigureTLS(&api.TLSConfig{
 		CACert: s.TLS.CACert, ClientCert: s.TLS.ClientCert, ClientKey: s.TLS.ClientKey, TLSServerName: s.TLS.ServerName, Insecure: s.TLS.SkipVerify,
 	}); err != nil {
 		return nil, fmt.Errorf("the TLS settings: %w", err)
 	}
+	// A redirect to another host would carry the token along.
+	config.HttpClient.Transport = outbound.Bound(outbound.Stay(transport), mostAnswer)
 	client, err := api.NewClient(config)
 	if err != nil {
 		return nil, err
 	}
 	// The environment is the configuration's to read: what it says was judged there.
+	client.SetHeaders(http.Header{api.RequestHeaderName: []string{"true"}})
 	client.SetToken(s.Token)
 	client.ClearNamespace()
 	if s.Namespace != "" {

@@ -24,12 +24,12 @@ type Relay struct {
 
 	mu struct {
 		sync.Mutex
-		filters, binds []string
-		operations     []ber.Tag
-		open           map[net.Conn]bool
-		opened         int
-		muteAt         func(ber.Tag) bool
-		asking         func(name string) string
+		filters, binds, secrets []string
+		operations              []ber.Tag
+		open                    map[net.Conn]bool
+		opened                  int
+		muteAt                  func(ber.Tag) bool
+		asking                  func(name string) string
 	}
 }
 
@@ -90,6 +90,13 @@ func (r *Relay) Binds() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.mu.binds)
+}
+
+// Secrets are the passwords that binds were heard with.
+func (r *Relay) Secrets() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.mu.secrets)
 }
 
 // Operations are the tags of the requests that were heard.
@@ -206,6 +213,7 @@ func (r *Relay) note(packet *ber.Packet) bool {
 	switch op.Tag {
 	case ldap.ApplicationBindRequest:
 		r.mu.binds = append(r.mu.binds, text(op.Children[1]))
+		r.mu.secrets = append(r.mu.secrets, text(op.Children[2]))
 	case ldap.ApplicationSearchRequest:
 		if filter, err := ldap.DecompileFilter(op.Children[6]); err == nil {
 			r.mu.filters = append(r.mu.filters, filter)
