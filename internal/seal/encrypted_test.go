@@ -43,6 +43,7 @@ func TestEncryptedHidesTheSealsRecords(t *testing.T) {
 	ctx := context.Background()
 	wantErr(t, enc.Update(ctx, func(tx store.Tx) error { return tx.Put([]byte("seal/keyring"), nil) }), ErrReserved)
 	wantErr(t, enc.Update(ctx, func(tx store.Tx) error { return tx.Delete([]byte("seal/config")) }), ErrReserved)
+	wantErr(t, enc.Update(ctx, func(tx store.Tx) error { return tx.Withdraw([]byte("seal/config")) }), ErrReserved)
 	for _, c := range []struct {
 		r    store.Range
 		want string
