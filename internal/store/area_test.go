@@ -104,6 +104,7 @@ func TestAreaKeepsToItself(t *testing.T) {
 		"DeleteRange to the end":        func(tx store.Tx) error { return tx.DeleteRange([]byte("x"), nil) },
 		"DeleteRange to the largest":    func(tx store.Tx) error { return tx.DeleteRange(nil, []byte("\xff\xff\xff")) },
 		"Delete of a neighbour's key":   func(tx store.Tx) error { return tx.Delete([]byte("m0")) },
+		"Withdraw of a neighbour's key": func(tx store.Tx) error { return tx.Withdraw([]byte("m0")) },
 		"Delete of the area's own name": func(tx store.Tx) error { return tx.Delete(nil) },
 	}
 	for name, write := range writes {
