@@ -36,9 +36,21 @@ func TestStoredForm(t *testing.T) {
 		}, Out: &roleRecord{}, Golden: "01af011a3b9aca00058161700901144101150216617517f5181861671819a40181616102617303427b7d04f5181aa16163616b181b81616f181c816168181da3013a3b9ac9ff021a3b9aca00031a77359400181e1a3b9aca00181ff5"},
 		{Name: "loginState", In: &loginState{UID: []byte{1}, Name: "r", Source: "::1", Mark: []byte{2}, Shown: []byte("{}")}, Out: &loginState{}, Golden: "01a501410102617203633a3a3104410205427b7d"},
 		{Name: "flowState", In: &flowState{Ends: 1, ID: []byte{1}, Role: "r", RoleUID: []byte{2}, Config: []byte{3}, Redirect: "h", ClientNonce: []byte{4}}, Out: &flowState{}, Golden: "01a70101024101036172044102054103066168074104"},
+		{Name: "roleRecord with a way back", In: &roleRecord{
+			TokenRecord: auth.TokenRecord{Type: backend.ServiceType}, UID: []byte{1}, Type: typeOIDC, UserClaim: "u",
+			Returning: returning{Mode: byDevice, Interval: time.Second, Unconfirmed: true},
+		}, Out: &roleRecord{}, Golden: "01a7090114410115011661751819a0181da01820a30102021a3b9aca0003f5"},
+		{Name: "flowState of a device login", In: &flowState{Ends: 1, Mode: byDevice, DeviceCode: "d", Interval: 2, From: "::1"}, Out: &flowState{}, Golden: "01aa010102f6036004f605f6066008020961640a020b633a3a31"},
+		{Name: "finishedLogin", In: &finishedLogin{Said: []byte("{}"), By: []byte{1}}, Out: &finishedLogin{}, Golden: "01a201427b7d024101"},
 	})
 	if key := string(usedKey(time.Unix(258, 0), []byte("id"))); key != "used/\x00\x00\x00\x00\x00\x00\x01\x02id" {
 		t.Errorf("key %q", key)
+	}
+	if key := string(doneKey(time.Unix(258, 0), []byte("id"))); key != "done/\x00\x00\x00\x00\x00\x00\x01\x02id" {
+		t.Errorf("key %q", key)
+	}
+	if modes := fmt.Sprintf("%d %s %d %s %d %s", byClient, byClient, byServer, byServer, byDevice, byDevice); modes != "0 client 1 direct 2 device" {
+		t.Errorf("the stored modes are %s", modes)
 	}
 	if roleTypes := fmt.Sprintf("%d %s %d %s", typeOIDC, typeOIDC, typeJWT, typeJWT); roleTypes != "1 oidc 2 jwt" {
 		t.Errorf("the stored types are %s", roleTypes)
