@@ -61,7 +61,11 @@ func (p *Provider) deviceEndpoint(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	deviceCode, userCode := rand.Text(), rand.Text()[:4]+"-"+rand.Text()[:4]
-	p.mu.devices[deviceCode] = &deviceLogin{userCode: userCode, clientID: id, ends: p.mu.now().Add(DeviceLife), every: DeviceInterval}
+	every := DeviceInterval
+	if n, ok := p.mu.deviceAnswer["interval"].(int); ok {
+		every = time.Duration(n) * time.Second
+	}
+	p.mu.devices[deviceCode] = &deviceLogin{userCode: userCode, clientID: id, ends: p.mu.now().Add(DeviceLife), every: every}
 	all := map[string]any{
 		"device_code": deviceCode, "user_code": userCode, "verification_uri": p.URL + "/device",
 		"verification_uri_complete": p.URL + "/device?user_code=" + userCode,
