@@ -323,7 +323,7 @@ func (m *Method) believe(ctx context.Context, t *trust, r *role, p *provider, st
 	if access != nil && p.UserInfoEndpoint() != "" {
 		m.addUserInfo(ctx, p, access, said)
 	}
-	return said, by, nil
+	return said, by, m.addGroups(ctx, t, r, p, access, said)
 }
 
 // exchange trades the code for tokens, with PKCE's verifier.

@@ -63,6 +63,8 @@ type configRecord struct {
 	Algorithms       []string   `cbor:"12,keyasint,omitempty"`
 	DefaultRole      string     `cbor:"13,keyasint,omitempty"`
 	NamespaceInState bool       `cbor:"14,keyasint,omitempty"`
+	// Azure is nil unless the provider is said to be Microsoft Entra.
+	Azure *azureRecord `cbor:"15,keyasint,omitempty"`
 }
 
 // jwksPair is one of several key sets.

@@ -77,6 +77,7 @@ type Provider struct {
 		deviceAnswer map[string]any
 		hurry        int
 		described    map[string]any
+		memberships  any
 	}
 }
 
@@ -215,6 +216,7 @@ func (p *Provider) handler() http.Handler {
 	mux.HandleFunc("POST /authorize", p.signIn)
 	mux.HandleFunc("POST /token", p.token)
 	mux.HandleFunc("GET /userinfo", p.userInfo)
+	mux.HandleFunc("POST /graph/me/getMemberObjects", p.memberObjects)
 	mux.HandleFunc("POST /device_authorization", p.deviceEndpoint)
 	mux.HandleFunc("GET /device", p.devicePage)
 	mux.HandleFunc("POST /device", p.deviceDecision)
@@ -450,4 +452,34 @@ func (p *Provider) SignIn(t testing.TB, authURL, who string) (redirect *url.URL,
 		t.Fatalf("the provider answers the browser with %s", response.Status)
 	}
 	return redirect, redirect.Query()
+}
+
+// Memberships is what the part of Microsoft Graph that lists a person's groups answers: any JSON,
+// or a number, a status.
+func (p *Provider) Memberships(answer any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.memberships = answer
+}
+
+// memberObjects stands in for Microsoft Graph.
+func (p *Provider) memberObjects(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	who, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer access-")
+	var asked struct {
+		SecurityOnly *bool `json:"securityEnabledOnly"`
+	}
+	err := json.NewDecoder(r.Body).Decode(&asked)
+	status, isStatus := p.mu.memberships.(int)
+	switch {
+	case !ok || p.mu.people[who] == nil:
+		answer(w, http.StatusUnauthorized, map[string]any{"error": map[string]string{"code": "InvalidAuthenticationToken"}})
+	case err != nil || asked.SecurityOnly == nil:
+		answer(w, http.StatusBadRequest, map[string]any{"error": map[string]string{"code": "BadRequest"}})
+	case isStatus:
+		answer(w, status, map[string]any{"error": map[string]string{"code": "canary", "message": "access-" + who}})
+	default:
+		answer(w, http.StatusOK, p.mu.memberships)
+	}
 }
