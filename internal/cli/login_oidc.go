@@ -184,12 +184,7 @@ func (w *browserWaiter) begin(ctx context.Context, s *session, c *api.Client, ro
 		}
 		return nil, nothing("Error authenticating: the server cannot begin the login: %s", why)
 	}
-	if begun.state == "" && ok {
-		u, err := url.Parse(begun.address)
-		w.state = u.Query().Get("state")
-		ok = err == nil && w.state != ""
-	}
-	if !ok {
+	if w.state = begun.browserState; !ok || w.state == "" && begun.state == "" {
 		return nil, nothing("Error authenticating: the server sent no address that a browser could open")
 	}
 	return begun, nil

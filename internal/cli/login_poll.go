@@ -30,6 +30,8 @@ type begunLogin struct {
 	// state, if there is one, is what to poll with: the role's callback_mode is direct or device.
 	state, mode, userCode string
 	interval, life        time.Duration
+	// browserState is the state in the address, which the browser brings back.
+	browserState string
 }
 
 // readBegun checks what the server sent: it is shown on a terminal and opened by a browser.
@@ -44,8 +46,11 @@ func readBegun(data map[string]any) (*begunLogin, bool) {
 	b := &begunLogin{address: text("auth_url"), state: text("state"), mode: text("callback_mode"), userCode: text("user_code"),
 		interval: inSeconds(text("poll_interval"), usualPoll, mostPoll), life: inSeconds(text("expires_in"), browserWait, time.Hour)}
 	u, err := url.Parse(b.address)
-	plain := !strings.ContainsFunc(b.address+b.userCode, func(c rune) bool { return !unicode.IsPrint(c) })
-	return b, err == nil && plain && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return b, false
+	}
+	b.browserState = u.Query().Get("state")
+	return b, !strings.ContainsFunc(b.address+b.userCode, func(c rune) bool { return !unicode.IsPrint(c) })
 }
 
 func inSeconds(text string, usual, most time.Duration) time.Duration {

@@ -56,11 +56,11 @@ func (m *Method) authURL(ctx context.Context, c *backend.Call, req *authURLReque
 	if err != nil {
 		return nil, err
 	}
-	mode := r.Returning.Mode
-	redirect := r.redirect(req.RedirectURI)
-	switch {
-	case r.Type != typeOIDC:
+	if r.Type != typeOIDC {
 		return nil, backend.Invalidf("role with jwt role_type is not allowed")
+	}
+	mode, redirect := r.Returning.Mode, r.redirect(req.RedirectURI)
+	switch {
 	case mode == byClient && req.RedirectURI == "":
 		return nil, backend.Invalidf("missing redirect_uri")
 	case len(req.RedirectURI) > mostRedirect || len(req.ClientNonce) > mostNonce:
@@ -75,15 +75,16 @@ func (m *Method) authURL(ctx context.Context, c *backend.Call, req *authURLReque
 	}
 	state := m.flow.begin(t, r, redirect, req.ClientNonce, m.clock.Now())
 	reply, err := m.begin(ctx, c, t, r, state)
-	if backend.KindOf(err) == backend.Overloaded || ctx.Err() != nil {
+	switch {
+	case err == nil:
+		return reply, nil
+	case backend.KindOf(err) == backend.Overloaded, ctx.Err() != nil:
 		return nil, err
-	}
-	if err != nil {
+	default:
 		m.log.Warn("a browser login could not begin", "mount", c.Mount.Path, "reason", reason(err))
 		c.Warn("the identity provider cannot be used: " + reason(err))
 		return &authURLReply{}, nil
 	}
-	return reply, nil
 }
 
 // begin finds where the person is to sign in. Its errors are the provider's, or Overloaded.
@@ -100,7 +101,7 @@ func (m *Method) begin(ctx context.Context, c *backend.Call, t *trust, r *role, 
 		}
 	case byServer:
 		s.Interval = whole(orUsual(r.Returning.Interval))
-		s.From = c.Remote.Addr().Unmap().String()
+		s.From = remoteAddress(c)
 		reply.UserCode = m.flow.userCode(s)
 	}
 	text, err := m.flow.seal(s)

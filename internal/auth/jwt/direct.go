@@ -33,11 +33,11 @@ const mostFinished = 1000
 func (m *Method) arrive(ctx context.Context, c *backend.Call, state *flowState, req *callbackRequest) (*backend.Response, error) {
 	t, r, err := m.resume(ctx, state)
 	if err != nil {
-		return refusalPage(err)
+		return m.pages.refusal(err)
 	}
 	login, user, err := m.proof(ctx, t, r, state, req)
 	if err != nil {
-		return refusalPage(invalid(loginFailed, err))
+		return m.pages.refusal(invalid(loginFailed, err))
 	}
 	if r.Returning.Unconfirmed {
 		return m.keep(ctx, state, login)
@@ -46,7 +46,7 @@ func (m *Method) arrive(ctx context.Context, c *backend.Call, state *flowState, 
 	if err != nil {
 		return nil, err
 	}
-	return confirmPage(question{
+	return m.pages.confirm(question{
 		User: user, Role: r.name, Mount: c.Mount.Path, From: state.From, Code: m.flow.userCode(state), Sealed: sealed,
 	})
 }
@@ -81,10 +81,10 @@ type confirmRequest struct {
 func (m *Method) confirmed(ctx context.Context, _ *backend.Call, req *confirmRequest) (*backend.Response, error) {
 	var said confirmation
 	if !m.flow.unsealed(forConfirmation, req.Confirmation, &said) || m.clock.Now().Unix() >= said.State.Ends {
-		return refusalPage(errState())
+		return m.pages.refusal(errState())
 	}
 	if _, _, err := m.resume(ctx, &said.State); err != nil {
-		return refusalPage(err)
+		return m.pages.refusal(err)
 	}
 	return m.keep(ctx, &said.State, &said.Login)
 }
@@ -115,7 +115,7 @@ func (m *Method) keep(ctx context.Context, state *flowState, login *finishedLogi
 		return record.Put(tx, key, login)
 	})
 	if err != nil {
-		return refusalPage(err)
+		return m.pages.refusal(err)
 	}
-	return donePage()
+	return m.pages.done()
 }

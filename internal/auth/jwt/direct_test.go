@@ -119,6 +119,12 @@ func TestDirectRedirects(t *testing.T) {
 		}
 	}
 	b.Refused(t, backend.Update, "oidc/auth_url", object{}, backend.Invalid, "missing client_nonce: logins that are polled for need one")
+	b.Must(t, backend.Update, "role/machine", object{"role_type": "jwt", "user_claim": "sub", "bound_subject": "x", "callback_mode": "direct"})
+	b.Refused(t, backend.Update, "oidc/auth_url", object{"role": "machine", "client_nonce": nonce}, backend.Invalid, "role with jwt role_type is not allowed")
+	b.Remote = netip.AddrPort{}
+	if page, _ := b.begin(t, nil).arrives(t, "ann"); !strings.Contains(page, "an address that is not known") {
+		t.Errorf("%s", page)
+	}
 	b.Refused(t, backend.Update, "role/r", object{"allowed_redirect_uris": ""}, backend.Invalid, "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.")
 }
 

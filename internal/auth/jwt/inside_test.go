@@ -182,7 +182,7 @@ func FuzzState(f *testing.F) {
 	f.Add(text)
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
-		if own.open(text, now) != nil {
+		if own.open(text, now) != nil || own.unsealed(forConfirmation, text, &confirmation{}) || others.unsealed(forConfirmation, text, &confirmation{}) {
 			t.Errorf("%q opens", text)
 		}
 	})

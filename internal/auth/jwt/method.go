@@ -29,6 +29,7 @@ type Method struct {
 	// token, and each could wait for a provider that is slow.
 	talks *auth.Crowd
 	polls *paces
+	pages pages
 	// unsubscribe ends what keeps known true; cancel ends what is being fetched.
 	unsubscribe, cancel func()
 }
@@ -77,7 +78,7 @@ func Patient(patience time.Duration) backend.Factory {
 			area: env.Area, clock: env.Clock, log: env.Log, known: newCache(), flow: newFlowKeys(key),
 			fetch: fetching{clock: env.Clock, life: life, running: &sync.WaitGroup{}, patience: patience,
 				waiting: auth.NewCrowd(mostWaiting, system)},
-			talks: auth.NewCrowd(mostTalks, system), polls: newPaces(), cancel: cancel,
+			talks: auth.NewCrowd(mostTalks, system), polls: newPaces(), pages: newPages(), cancel: cancel,
 		}
 		m.unsubscribe = env.Area.Subscribe(m.known.changed)
 		return m, nil

@@ -20,12 +20,14 @@ type question struct {
 	Sealed string
 }
 
-// layout is a function and not a variable: templates can be changed.
-func layout() *template.Template {
-	return template.Must(template.New("page").Parse(`<!DOCTYPE html>
+// pages makes them.
+type pages struct{ layout *template.Template }
+
+func newPages() pages {
+	return pages{template.Must(template.New("page").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Jeton</title></head><body>
 {{with .Question}}<h1>Did you begin this login?</h1>
-<p>A command at the address <b>{{.From}}</b> asks to be logged in to Jeton as <b>{{.User}}</b>, with the role <b>{{.Role}}</b> of <b>{{.Mount}}</b></p>
+<p>A command at {{if .From}}the address <b>{{.From}}</b>{{else}}an address that is not known{{end}} asks to be logged in to Jeton as <b>{{.User}}</b>, with the role <b>{{.Role}}</b> of <b>{{.Mount}}</b></p>
 <p>Go on only if you started it yourself, just now, and your terminal shows this code:</p>
 <p><b>{{.Code}}</b></p>
 <p>If somebody sent you here, close this window. They would be logged in as you.</p>
@@ -33,7 +35,7 @@ func layout() *template.Template {
 {{else}}<h1>{{.Title}}</h1>
 <p>{{.Text}}</p>
 {{end}}</body></html>
-`))
+`))}
 }
 
 type pageData struct {
@@ -41,24 +43,24 @@ type pageData struct {
 	Title, Text string
 }
 
-func render(status int, data pageData) (*backend.Response, error) {
+func (p pages) render(status int, data pageData) (*backend.Response, error) {
 	var page bytes.Buffer
-	if err := layout().Execute(&page, data); err != nil {
+	if err := p.layout.Execute(&page, data); err != nil {
 		return nil, err
 	}
 	return &backend.Response{Status: status, Raw: &backend.Raw{ContentType: backend.PageType, Body: page.Bytes()}}, nil
 }
 
-func confirmPage(q question) (*backend.Response, error) {
-	return render(200, pageData{Question: &q})
+func (p pages) confirm(q question) (*backend.Response, error) {
+	return p.render(200, pageData{Question: &q})
 }
 
-func donePage() (*backend.Response, error) {
-	return render(200, pageData{Title: "You are signed in", Text: "You may close this window. The command that waits for you goes on by itself."})
+func (p pages) done() (*backend.Response, error) {
+	return p.render(200, pageData{Title: "You are signed in", Text: "You may close this window. The command that waits for you goes on by itself."})
 }
 
-// refusalPage tells a person what an error says. What is no refusal is left to the edge.
-func refusalPage(err error) (*backend.Response, error) {
+// refusal tells a person what an error says. What is no refusal is left to the edge.
+func (p pages) refusal(err error) (*backend.Response, error) {
 	var known *backend.Error
 	if !errors.As(err, &known) {
 		return nil, err
@@ -67,5 +69,5 @@ func refusalPage(err error) (*backend.Response, error) {
 	if status == 0 {
 		return nil, err
 	}
-	return render(status, pageData{Title: "The login failed", Text: strings.TrimPrefix(known.Text, loginFailed)})
+	return p.render(status, pageData{Title: "The login failed", Text: strings.TrimPrefix(known.Text, loginFailed)})
 }
