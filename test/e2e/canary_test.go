@@ -342,6 +342,20 @@ func (c *canaries) polledLogins(p *oidctest.Provider) {
 	}
 	c.send("POST", "auth/oidc/oidc/confirm", "", object{"confirmation": c.keep("confirmation", found[1])})
 	c.keep("token of a login", c.done("POST", "auth/oidc/oidc/poll", "", poll).Auth.ClientToken)
+
+	// Groups from elsewhere: the key of a service account, right and wrong.
+	file := p.Workspace(s.t, map[string][]string{"ann": {"dev@example.com"}})
+	c.keep("key of a service account", strings.Split(file, `\n`)[5])
+	for _, admin := range []string{oidctest.Admin, "eve@example.com"} {
+		c.done("POST", "auth/oidc/config", s.root, object{"oidc_discovery_url": p.URL, "oidc_client_id": oidctest.ClientID, "oidc_client_secret": oidctest.ClientSecret,
+			"provider_config": object{"provider": "gsuite", "gsuite_service_account": file, "gsuite_admin_impersonate": admin, "fetch_groups": true, "directory_url": p.URL + "/directory"}})
+		c.done("GET", "auth/oidc/config", s.root, nil)
+		c.done("POST", "auth/oidc/role/device", s.root, object{"groups_claim": "groups"})
+		poll = begin("device")
+		p.Decide(s.t, begun.Data.Address, begun.Data.Code, "ann")
+		c.send("POST", "auth/oidc/oidc/poll", "", poll)
+	}
+	c.send("POST", "auth/oidc/config", s.root, object{"provider_config": object{"provider": "gsuite", "gsuite_service_account": c.plant("path of a key file")}})
 	for _, path := range []string{"poll", "confirm", "auth_url"} {
 		c.send("POST", "auth/oidc/oidc/"+path, "", object{"state": c.plant(path + "'s state"), "client_nonce": c.plant(path + "'s nonce"), "confirmation": c.plant(path + "'s confirmation"), "role": "device"})
 	}

@@ -28,7 +28,7 @@ type configRequest struct {
 	BoundIssuer      string             `json:"bound_issuer" doc:"What a token's iss must be."`
 	Algorithms       *backend.CommaList `json:"jwt_supported_algs" doc:"Algorithms of signatures; all that have key pairs by default."`
 	DefaultRole      string             `json:"default_role" doc:"The role of logins that name none."`
-	ProviderConfig   any                `json:"provider_config" doc:"What is special to one provider: an object with provider, which is azure, and optionally graph_url."`
+	ProviderConfig   any                `json:"provider_config" doc:"What is special to one provider: an object with provider, which is azure or gsuite, and its settings. A key in it cannot be read back."`
 	NamespaceInState bool               `json:"namespace_in_state" default:"true" doc:"Kept for clients; there are no namespaces."`
 }
 
@@ -41,7 +41,10 @@ func (req *configRequest) record() (*configRecord, error) {
 		DefaultRole: strings.ToLower(strings.TrimSpace(req.DefaultRole)), NamespaceInState: req.NamespaceInState,
 	}
 	var err error
-	if c.Azure, err = parseProvider(req.ProviderConfig); err != nil {
+	if c.Special, err = parseProvider(req.ProviderConfig); err == nil {
+		err = c.Special.judge(c)
+	}
+	if err != nil {
 		return nil, backend.Invalidf("invalid provider_config: %s", err)
 	}
 	if c.Pairs, err = parsePairs(req.JWKSPairs); err != nil {
@@ -60,10 +63,6 @@ func (req *configRequest) record() (*configRecord, error) {
 		return nil, backend.Invalidf("'oidc_discovery_url' must be set for OIDC")
 	case (c.ClientSecret != "") != (c.ClientID != ""):
 		return nil, backend.Invalidf("both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC")
-	case c.Azure != nil && c.ClientID == "":
-		return nil, backend.Invalidf("invalid provider_config: it is for OIDC: 'oidc_client_id' is not set")
-	case c.Azure != nil && strings.HasPrefix(c.DiscoveryURL, "https:") && !strings.HasPrefix(c.Azure.graph(), "https:"):
-		return nil, backend.Invalidf("invalid provider_config: graph_url has no https, although the provider has it")
 	case strings.Contains(c.DiscoveryURL, ".well-known"):
 		return nil, backend.Invalidf("'oidc_discovery_url' contains '.well-known' component: leave away what begins with it")
 	case c.DiscoveryCA != "" && c.DiscoveryURL == "", c.JWKSCA != "" && c.JWKSURL == "":
@@ -196,7 +195,7 @@ func (m *Method) readConfig(ctx context.Context, _ *backend.Call, _ *backend.Non
 		BoundIssuer: c.BoundIssuer, DefaultRole: c.DefaultRole, JWKSCA: c.JWKSCA, JWKSPairs: []pairView{}, JWKSURL: c.JWKSURL,
 		Algorithms: auth.NotNull(c.Algorithms), PublicKeys: auth.NotNull(c.PublicKeys), NamespaceInState: c.NamespaceInState,
 		ClientID: c.ClientID, DiscoveryCA: c.DiscoveryCA, DiscoveryURL: c.DiscoveryURL, ResponseMode: c.ResponseMode,
-		ResponseTypes: auth.NotNull(c.ResponseTypes), ProviderConfig: c.Azure.view(),
+		ResponseTypes: auth.NotNull(c.ResponseTypes), ProviderConfig: c.Special.view(),
 	}
 	for _, p := range c.Pairs {
 		view.JWKSPairs = append(view.JWKSPairs, pairView(p))

@@ -169,11 +169,7 @@ func (m *Method) ask(ctx context.Context, p *provider, address string, form url.
 	case response.StatusCode >= 500:
 		return statusError(response.StatusCode)
 	case response.StatusCode/100 != 2:
-		var refusal struct {
-			Code string `json:"error"`
-		}
-		_ = json.Unmarshal(body, &refusal) // What is no JSON names no error.
-		return refusedError(refusal.Code)
+		return refusalIn(body)
 	}
 	if json.Unmarshal(body, into) != nil {
 		return errForm

@@ -28,7 +28,10 @@ func TestStoredForm(t *testing.T) {
 			JWKSCA: "jc", PublicKeys: []string{"k"}, Pairs: []jwksPair{{URL: "u", CA: "c"}}, BoundIssuer: "b", Algorithms: []string{"ES256"},
 			DefaultRole: "r", NamespaceInState: true,
 		}, Out: &configRecord{}, Golden: "01ae0161640262646303616904617305616d068164636f646507616a08626a630981616b0a81a20161750261630b61620c816545533235360d61720ef5"},
-		{Name: "configRecord of Entra", In: &configRecord{Azure: &azureRecord{GraphURL: "g"}}, Out: &configRecord{}, Golden: "01a10fa1016167"},
+		{Name: "configRecord of Entra", In: &configRecord{Special: special{Azure: &azureRecord{GraphURL: "g"}}}, Out: &configRecord{}, Golden: "01a10fa101a1016167"},
+		{Name: "configRecord of Workspace", In: &configRecord{Special: special{Google: &googleRecord{
+			Email: "e", Key: "k", KeyID: "i", TokenURL: "t", Admin: "a", Depth: 1, DirectoryURL: "d",
+		}}}, Out: &configRecord{}, Golden: "01a10fa102a701616502616b0361690461740561610601076164"},
 		{Name: "roleRecord", In: &roleRecord{
 			TokenRecord: auth.TokenRecord{TTL: time.Second, Policies: []string{"p"}, Type: backend.ServiceType}, UID: []byte{1}, Type: typeJWT,
 			UserClaim: "u", UserClaimPointer: true, GroupsClaim: "g", Bounds: bounds{Audiences: []string{"a"}, Subject: "s", Claims: []byte("{}"), Glob: true},

@@ -30,6 +30,7 @@ var (
 	errForm      = errors.New("its answer is not what the standard says")
 	errPlain     = errors.New("it names an address without https, although its own has it")
 	errNoAddress = errors.New("it does not say where")
+	errTooMany   = errors.New("it would take more than 50 questions")
 	errNoDevice  = errors.New("it names no device authorization endpoint: it has no device mode, or not for this address")
 )
 
@@ -42,6 +43,17 @@ func (e statusError) Error() string { return fmt.Sprintf("it answered with statu
 type refusedError string
 
 func (e refusedError) Error() string { return "it refuses: " + oauthError(string(e)) }
+
+// refusalIn reads the error out of an answer; what is no JSON names none.
+func refusalIn(body []byte) refusedError {
+	var refusal struct {
+		Code string `json:"error"`
+	}
+	if json.Unmarshal(body, &refusal) != nil {
+		return ""
+	}
+	return refusedError(refusal.Code)
+}
 
 // okOnly is a transport that makes an error of every answer but 200 and redirects, so that nobody
 // takes an error page for a document.
@@ -145,7 +157,7 @@ func reason(err error) string {
 		cert     *tls.CertificateVerificationError
 		timeout  net.Error
 	)
-	for _, known := range []error{errForward, errForm, errPlain, errNoAddress, errNoDevice} {
+	for _, known := range []error{errForward, errForm, errPlain, errNoAddress, errNoDevice, errTooMany} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

@@ -63,8 +63,7 @@ type configRecord struct {
 	Algorithms       []string   `cbor:"12,keyasint,omitempty"`
 	DefaultRole      string     `cbor:"13,keyasint,omitempty"`
 	NamespaceInState bool       `cbor:"14,keyasint,omitempty"`
-	// Azure is nil unless the provider is said to be Microsoft Entra.
-	Azure *azureRecord `cbor:"15,keyasint,omitempty"`
+	Special          special    `cbor:"15,keyasint,omitzero"`
 }
 
 // jwksPair is one of several key sets.

@@ -78,6 +78,7 @@ type Provider struct {
 		hurry        int
 		described    map[string]any
 		memberships  any
+		workspace    workspace
 	}
 }
 
@@ -216,6 +217,8 @@ func (p *Provider) handler() http.Handler {
 	mux.HandleFunc("POST /authorize", p.signIn)
 	mux.HandleFunc("POST /token", p.token)
 	mux.HandleFunc("GET /userinfo", p.userInfo)
+	mux.HandleFunc("POST /google/token", p.googleToken)
+	mux.HandleFunc("GET /directory/groups", p.directoryGroups)
 	mux.HandleFunc("POST /graph/me/getMemberObjects", p.memberObjects)
 	mux.HandleFunc("POST /device_authorization", p.deviceEndpoint)
 	mux.HandleFunc("GET /device", p.devicePage)
