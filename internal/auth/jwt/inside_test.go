@@ -204,6 +204,31 @@ func TestStateEnds(t *testing.T) {
 	}
 }
 
+// What is remembered of polls is bounded: who would be one too many is told to slow down, and has
+// room again when others have ended.
+func TestPacesAreBounded(t *testing.T) {
+	p := newPaces()
+	now := time.Unix(1000, 0)
+	login := func(i int, ends int64) *flowState {
+		return &flowState{ID: fmt.Appendf(nil, "%d", i), Ends: ends, Interval: 5, Mode: byDevice}
+	}
+	for i := range mostPaces {
+		if !p.take(login(i, 1060), now) {
+			t.Fatalf("poll %d is refused", i)
+		}
+	}
+	late := login(mostPaces, 2000)
+	if p.take(late, now) || p.take(late, now.Add(59*time.Second)) || len(p.mu.of) != mostPaces {
+		t.Errorf("one too many is let in, %d are remembered", len(p.mu.of))
+	}
+	if !p.take(login(0, 1060), now.Add(5*time.Second)) {
+		t.Error("who is remembered is refused")
+	}
+	if !p.take(late, now.Add(time.Minute)) || len(p.mu.of) != 1 {
+		t.Errorf("there is no room again, %d are remembered", len(p.mu.of))
+	}
+}
+
 // The names of claims, and never their values, reach the log of a role that asks for it.
 func TestVerboseLogNamesClaimsOnly(t *testing.T) {
 	var log strings.Builder
