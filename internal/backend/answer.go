@@ -41,6 +41,10 @@ type Raw struct {
 	Body        []byte
 }
 
+// PageType is the content type of a page for a person. The edge sends one so that it runs no
+// script, loads nothing, and stands in nobody's frame.
+const PageType = "text/html; charset=utf-8"
+
 // Keys is the data of a list.
 type Keys struct {
 	Keys []string       `json:"keys"`

@@ -25,8 +25,10 @@ type fake struct {
 	*httptest.Server
 	answers map[string]answer
 
-	mu   sync.Mutex // guards seen
+	mu   sync.Mutex // guards seen and first
 	seen []sent
+	// first are answers that are given once, before the one of the table.
+	first map[string][]answer
 }
 
 type answer struct {
@@ -43,12 +45,16 @@ func newFake(t *testing.T, answers map[string]answer) *fake {
 		body, _ := io.ReadAll(r.Body)
 		f.mu.Lock()
 		f.seen = append(f.seen, sent{r.Method, r.URL.Path, r.URL.RawQuery, string(body), r.Header.Clone()})
-		f.mu.Unlock()
 		method := r.Method
 		if r.URL.Query().Get("list") == "true" {
 			method = "LIST"
 		}
-		a, found := f.answers[method+" "+strings.TrimPrefix(r.URL.Path, "/v1/")]
+		key := method + " " + strings.TrimPrefix(r.URL.Path, "/v1/")
+		a, found := f.answers[key]
+		if queue := f.first[key]; len(queue) > 0 {
+			a, found, f.first[key] = queue[0], true, queue[1:]
+		}
+		f.mu.Unlock()
 		if !found {
 			a = answer{404, `{"errors":[]}`}
 		}

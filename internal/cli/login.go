@@ -29,7 +29,10 @@ jwt=- (standard input).
 With -method=oidc you sign in in the browser. Its settings are pairs too: role,
 listenaddress and port (where this command waits for the browser; localhost and
 8250), callbackhost, callbackport and callbackmethod (where the provider sends the
-browser, if that is another address), skip_browser=true (do not open one).`,
+browser, if that is another address), skip_browser=true (do not open one). Where the
+role's callback_mode is direct or device, nothing comes back here: you sign in on any
+machine, and this command waits. callbackmode=direct or device says so beforehand,
+so that no port is listened on.`,
 		arity: atLeast(0), surface: shows, predict: complete.PredictNothing,
 		build: buildLogin,
 	}}

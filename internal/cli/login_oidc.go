@@ -29,29 +29,56 @@ const (
 	mostCallback = 64 << 10
 )
 
-// loginOIDC has a person sign in in the browser: this program listens on the address that the
-// provider sends the browser back to, and takes what it brings to the server.
+// loginOIDC has a person sign in in the browser. How the sign-in comes back is the role's choice,
+// which the server's answer tells: this program listens on the address that the provider sends the
+// browser back to, and takes what it brings to the server; or it asks the server until it has it.
 func loginOIDC(s *session, c *api.Client, mount string, in *loginValues) (*api.Secret, error) {
 	ctx, stop := signal.NotifyContext(s.ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	w := &browserWaiter{mount: mount, clientNonce: rand.Text(), done: make(chan brought, 1)}
+	var listener net.Listener
+	var redirect string
+	var busy error
+	mode := in.get("callbackmode")
+	switch mode {
+	case "", "client":
+		host := orElse(in.get("listenaddress"), "localhost")
+		if listener, busy = net.Listen("tcp", net.JoinHostPort(host, orElse(in.get("port"), "8250"))); busy != nil {
+			break // The role may not need it.
+		}
+		defer listener.Close()
+		var err error
+		if redirect, err = callbackURL(listener, host, in); err != nil {
+			return nil, err
+		}
+	case "direct":
+		redirect = strings.TrimSuffix(c.Address(), "/") + "/v1/auth/" + mount + callbackPath
+	case "device":
+	default:
+		return nil, local("Error authenticating: callbackmode is client, direct or device, as the role's callback_mode")
+	}
+	begun, err := w.begin(ctx, s, c, in.get("role"), redirect)
+	switch {
+	case ctx.Err() != nil:
+		return nil, gaveUp(ctx, browserWait)
+	case listener == nil && (err != nil && strings.Contains(err.Error(), "missing redirect_uri") || err == nil && begun.state == ""):
+		if busy != nil {
+			return nil, local("Error authenticating: cannot listen for the browser's answer: %s\n\n"+
+				"port=N takes another port (0: one that is free); the role's redirect URIs need not name it.", busy)
+		}
+		return nil, nothing("Error authenticating: the role's callback_mode is not %s: leave callbackmode away, and this command does as the role says", mode)
+	case err != nil:
+		return nil, err
+	case begun.state != "":
+		return w.collect(ctx, s, c, begun)
+	}
+	return w.receive(ctx, s, c, listener, begun.address, redirect, in)
+}
+
+// receive has the person's browser come here.
+func (w *browserWaiter) receive(ctx context.Context, s *session, c *api.Client, listener net.Listener, address, redirect string, in *loginValues) (*api.Secret, error) {
 	ctx, cancel := context.WithTimeout(ctx, browserWait)
 	defer cancel()
-	host := orElse(in.get("listenaddress"), "localhost")
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, orElse(in.get("port"), "8250")))
-	if err != nil {
-		return nil, local("Error authenticating: cannot listen for the browser's answer: %s\n\n"+
-			"port=N takes another port (0: one that is free); the role's redirect URIs need not name it.", err)
-	}
-	defer listener.Close()
-	w := &browserWaiter{mount: mount, clientNonce: rand.Text(), done: make(chan brought, 1)}
-	redirect, err := callbackURL(listener, host, in)
-	if err != nil {
-		return nil, err
-	}
-	address, err := w.begin(ctx, s, c, in.get("role"), redirect)
-	if err != nil {
-		return nil, err
-	}
 	s.con.warn("Complete the login in the browser at this address:\n\n    %s\n\nWaiting for the provider to send the browser back to %s …", address, redirect)
 	if skip, _ := strconv.ParseBool(orElse(in.get("skip_browser"), "false")); !skip {
 		if err := openBrowser(address); err != nil {
@@ -59,7 +86,7 @@ func loginOIDC(s *session, c *api.Client, mount string, in *loginValues) (*api.S
 		}
 	}
 	sec, err := w.wait(ctx, listener, func(back url.Values) (*api.Secret, error) {
-		sec, err := c.Logical().ReadWithDataWithContext(ctx, "auth/"+mount+callbackPath, back)
+		sec, err := c.Logical().ReadWithDataWithContext(ctx, "auth/"+w.mount+callbackPath, back)
 		if err == nil && sec == nil {
 			err = nothing("Error authenticating: the server answered with nothing")
 		} else if err != nil {
@@ -67,11 +94,8 @@ func loginOIDC(s *session, c *api.Client, mount string, in *loginValues) (*api.S
 		}
 		return sec, err
 	})
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, nothing("Error authenticating: nobody signed in within %d minutes", int(browserWait.Minutes()))
-	case ctx.Err() != nil:
-		return nil, local("Error authenticating: interrupted")
+	if ctx.Err() != nil {
+		return nil, gaveUp(ctx, browserWait)
 	}
 	return sec, err
 }
@@ -131,36 +155,39 @@ type browserWaiter struct {
 }
 
 // begin asks the server for the address to sign in at.
-func (w *browserWaiter) begin(ctx context.Context, s *session, c *api.Client, role, redirect string) (string, error) {
+func (w *browserWaiter) begin(ctx context.Context, s *session, c *api.Client, role, redirect string) (*begunLogin, error) {
 	c.ClearToken()
 	s.tokenFrom = ""
 	if !s.req.curl && !s.req.policy {
 		// The token is to be wrapped if asked for, not the way to it.
 		defer s.forReal(c)()
 	}
-	sec, err := c.Logical().WriteWithContext(ctx, "auth/"+w.mount+"/oidc/auth_url", map[string]any{
-		"role": role, "redirect_uri": redirect, "client_nonce": w.clientNonce,
-	})
+	request := map[string]any{"role": role, "client_nonce": w.clientNonce}
+	if redirect != "" {
+		request["redirect_uri"] = redirect
+	}
+	sec, err := c.Logical().WriteWithContext(ctx, "auth/"+w.mount+"/oidc/auth_url", request)
 	if err != nil {
-		return "", s.refusedLogin(err)
+		return nil, s.refusedLogin(err)
 	}
 	if sec == nil {
-		return "", nothing("Error authenticating: the server answered with nothing")
+		return nil, nothing("Error authenticating: the server answered with nothing")
 	}
-	address, _ := sec.Data["auth_url"].(string)
-	if address == "" {
+	begun, ok := readBegun(sec.Data)
+	if begun.address == "" {
 		why := "the role, its allowed_redirect_uris or the provider may be wrong"
 		if len(sec.Warnings) > 0 {
 			why = strings.Join(sec.Warnings, "; ")
 		}
-		return "", nothing("Error authenticating: the server cannot begin the login: %s\n\nThe redirect URI asked for is %s.", why, redirect)
+		if redirect != "" {
+			why += "\n\nThe redirect URI asked for is " + redirect + "."
+		}
+		return nil, nothing("Error authenticating: the server cannot begin the login: %s", why)
 	}
-	u, err := url.Parse(address)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Query().Get("state") == "" {
-		return "", nothing("Error authenticating: the server sent no address that a browser could open")
+	if w.state = begun.browserState; !ok || w.state == "" && begun.state == "" {
+		return nil, nothing("Error authenticating: the server sent no address that a browser could open")
 	}
-	w.state = u.Query().Get("state")
-	return address, nil
+	return begun, nil
 }
 
 // wait serves the browser until it brings the answer, which finish takes to the server.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/vault/api"
 )
 
 const selfAnswer = `{"request_id":"r","data":{"id":"hvs.mine","accessor":"acc","policies":["default"],"identity_policies":["i"],"meta":{"k":"v"},"renewable":true,"ttl":3600}}`
@@ -334,5 +337,91 @@ func TestLoginOIDCErrorsShowNoSecret(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where the server answers with a state, the command polls until there is a token, and slower
+// where it is told to, or where server or provider are away for a moment.
+func TestLoginOIDCPolls(t *testing.T) {
+	const begun = `{"data":{"auth_url":"https://idp.example/device","state":"the-state","user_code":"ABCD-EFGH","poll_interval":"1","expires_in":600}}`
+	f := newFake(t, map[string]answer{
+		"PUT auth/oidc/oidc/auth_url": ok(begun),
+		"PUT auth/oidc/oidc/poll":     ok(`{"auth":{"client_token":"hvs.x","policies":["default"]}}`),
+	})
+	f.first = map[string][]answer{"PUT auth/oidc/oidc/poll": {{400, `{"errors":["authorization_pending"]}`}, {400, `{"errors":["authorization_pending"]}`}}}
+	r := newShell(t, f).run("login", "-method=oidc", "-token-only", "callbackmode=device", "role=dev")
+	if r.code != 0 || r.out != "hvs.x" && r.out != "hvs.x\n" {
+		t.Fatalf("%+v", r)
+	}
+	for _, part := range []string{"\n    https://idp.example/device\n", "\n    ABCD-EFGH\n"} {
+		if !strings.Contains(r.err, part) {
+			t.Errorf("it does not say %q: %s", part, r.err)
+		}
+	}
+	if strings.Contains(r.err, "the-state") {
+		t.Errorf("the state is shown: %s", r.err)
+	}
+	if len(f.seen) != 4 || strings.Contains(f.seen[0].body, "redirect_uri") {
+		t.Errorf("%d requests, the first %s", len(f.seen), f.seen[0].body)
+	}
+	var asked, polled struct {
+		State string `json:"state"`
+		Nonce string `json:"client_nonce"`
+	}
+	if err := errors.Join(json.Unmarshal([]byte(f.seen[0].body), &asked), json.Unmarshal([]byte(f.seen[3].body), &polled)); err != nil ||
+		polled.State != "the-state" || polled.Nonce == "" || polled.Nonce != asked.Nonce || f.seen[3].header.Get("X-Vault-Token") != "" {
+		t.Errorf("polled with %+v: %v", polled, err)
+	}
+}
+
+func TestLoginOIDCPollAnswers(t *testing.T) {
+	for name, row := range map[string]struct {
+		status        int
+		text          string
+		again, slower bool
+	}{
+		"pending": {400, "authorization_pending", true, false}, "slow down": {400, "slow_down", true, true},
+		"the provider is away": {502, "the identity provider cannot be reached", true, true}, "a crowd": {503, "too many", true, true},
+		"refused": {400, "Vault login failed. The provider refused: access_denied.", false, false}, "denied": {403, "permission denied", false, false},
+	} {
+		again, slower := notYet(&api.ResponseError{StatusCode: row.status, Errors: []string{row.text}})
+		if again != row.again || slower != row.slower {
+			t.Errorf("%s: %v %v", name, again, slower)
+		}
+	}
+	if again, _ := notYet(errors.New("no answer")); again {
+		t.Error("another error is polled on")
+	}
+}
+
+// What the server sends is shown on a terminal, and what the person wants may not be what the
+// role does: both are said.
+func TestLoginOIDCPollRefusals(t *testing.T) {
+	f := newFake(t, map[string]answer{
+		"PUT auth/oidc/oidc/auth_url":    ok(`{"data":{"auth_url":"https://idp.example/device","state":"x","poll_interval":1}}`),
+		"PUT auth/oidc/oidc/poll":        {400, `{"errors":["Vault login failed. The provider refused: access_denied."]}`},
+		"PUT auth/letters/oidc/auth_url": ok(`{"data":{"auth_url":"https://idp.example/","state":"x","user_code":"A\u001b[2J"}}`),
+		"PUT auth/client/oidc/auth_url":  {400, `{"errors":["missing redirect_uri"]}`},
+		"PUT auth/late/oidc/auth_url":    ok(`{"data":{"auth_url":"https://idp.example/","state":"x","expires_in":1,"poll_interval":60}}`),
+	})
+	for _, row := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"port=0"}, 2, "The provider refused: access_denied."},
+		{[]string{"callbackmode=device"}, 2, "The provider refused: access_denied."},
+		{[]string{"-path=letters", "port=0"}, 2, "the server sent no address that a browser could open"},
+		{[]string{"-path=client", "callbackmode=device"}, 2, "the role's callback_mode is not device"},
+		{[]string{"-path=client", "port=99999"}, 1, "cannot listen for the browser's answer"},
+		{[]string{"callbackmode=pigeon"}, 1, "callbackmode is client, direct or device"},
+		{[]string{"-path=late", "callbackmode=direct"}, 2, "nobody signed in within 1s"},
+	} {
+		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
+			newShell(t, f).run(append([]string{"login", "-method=oidc"}, row.args...)...).wantErr(t, row.code, row.text)
+		})
+	}
+	if !strings.Contains(f.last(t).body, `"redirect_uri":"`+f.URL+`/v1/auth/late/oidc/callback"`) {
+		t.Errorf("callbackmode=direct asks for %s", f.last(t).body)
 	}
 }

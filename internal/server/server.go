@@ -174,6 +174,9 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, out reply) {
 	if out.contentType != "" {
 		h.Set("Content-Type", out.contentType)
 	}
+	if out.contentType == backend.PageType {
+		pageHeaders(h)
+	}
 	if ns := r.Header.Get("X-Vault-Namespace"); ns != "" {
 		h.Set("X-Vault-Namespace", ns)
 	}
@@ -194,6 +197,15 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, out reply) {
 		// The client may be gone; there is nobody left to tell.
 		_, _ = w.Write(out.body)
 	}
+}
+
+// pageHeaders confine a page to the text and the forms that it is made of. Its address can hold a
+// code that is good for a login, which no other page is to hear of.
+func pageHeaders(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
 }
 
 // operatorHeaders adds those that the configuration names for a status, the most specific

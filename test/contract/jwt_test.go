@@ -3,9 +3,11 @@ package contract_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"jeton/internal/auth/jwt/oidctest"
 )
@@ -96,6 +98,70 @@ func TestOIDCLogin(t *testing.T) {
 	if policies := h.lookup(a.text("auth", "client_token")).is(200).body; strings.Contains(policies, "operate") {
 		t.Error("the old token still has the group's policy")
 	}
+}
+
+// Contract: auth-methods §5.2 [B] over HTTP, callback_mode device: what clients look for.
+func TestOIDCDeviceLogin(t *testing.T) {
+	h, p := withProvider(t)
+	h.do("POST", "auth/sso/role/r", h.root, m{"callback_mode": "device"}).empty()
+	h.do("GET", "auth/sso/role/r", h.root, nil).is(200).has("device", "data", "callback_mode").has(0, "data", "poll_interval")
+	begun := h.do("POST", "auth/sso/oidc/auth_url", "", m{"role": "r", "client_nonce": "n"}).is(200).has("5", "data", "poll_interval").has("device", "data", "callback_mode").has(600, "data", "expires_in")
+	poll := m{"state": begun.text("data", "state"), "client_nonce": "n"}
+	h.do("POST", "auth/sso/oidc/poll", "", poll).fails(400, "authorization_pending")
+	h.do("POST", "auth/sso/oidc/poll", "", poll).fails(400, "slow_down")
+	p.Decide(t, begun.text("data", "auth_url"), begun.text("data", "user_code"), "ann")
+	h.wall.advance(5 * time.Second)
+	query := url.Values{"state": {begun.text("data", "state")}, "client_nonce": {"n"}}.Encode()
+	token := h.do("GET", "auth/sso/oidc/poll?"+query, "", nil).is(200).has("r", "auth", "metadata", "role").text("auth", "client_token")
+	h.lookup(token).is(200).has("sso-ann", "data", "display_name").has("auth/sso/oidc/poll", "data", "path")
+	h.do("POST", "auth/sso/oidc/poll", "", poll).fails(400, "Vault login failed. Expired or missing OAuth state.")
+	// A token that is wrapped if the client asks for it: who waits is not.
+	begun = h.do("POST", "auth/sso/oidc/auth_url", "", m{"role": "r", "client_nonce": "n"}).is(200)
+	poll["state"] = begun.text("data", "state")
+	h.do("POST", "auth/sso/oidc/poll", "", poll, wrapped("1m")).fails(400, "authorization_pending")
+	p.Decide(t, begun.text("data", "auth_url"), begun.text("data", "user_code"), "ann")
+	h.wall.advance(5 * time.Second)
+	wrapping := h.do("POST", "auth/sso/oidc/poll", "", poll, wrapped("1m")).is(200).text("wrap_info", "token")
+	h.do("POST", "sys/wrapping/unwrap", wrapping, nil).is(200).has("r", "auth", "metadata", "role")
+}
+
+// Contract: auth-methods §5.2 [B] over HTTP, callback_mode direct. CVE-2026-33757, CVE-2026-33758:
+// the pages run nothing, are framed by nobody, and tell no other page where they are.
+func TestOIDCDirectLogin(t *testing.T) {
+	h, p := withProvider(t)
+	h.do("POST", "auth/sso/role/r", h.root, m{"callback_mode": "direct", "allowed_redirect_uris": "https://jeton.example/v1/auth/sso/oidc/callback"}).empty()
+	begun := h.do("POST", "auth/sso/oidc/auth_url", "", m{"role": "r", "client_nonce": "n"}).is(200).has("5", "data", "poll_interval").has("direct", "data", "callback_mode")
+	poll := m{"state": begun.text("data", "state"), "client_nonce": "n"}
+	target, back := p.SignIn(t, begun.text("data", "auth_url"), "ann")
+	if !strings.HasPrefix(target.String(), "https://jeton.example/v1/auth/sso/oidc/callback?") {
+		t.Fatalf("the browser goes to %s", target)
+	}
+	before := strings.Count(h.do("LIST", "auth/token/accessors", h.root, nil).is(200).body, `",`)
+	page := h.do("GET", "auth/sso/oidc/callback?"+back.Encode(), "", nil).is(200)
+	found := regexp.MustCompile(`name="confirmation" value="([^"]+)"`).FindStringSubmatch(page.body)
+	if found == nil || !strings.Contains(page.body, begun.text("data", "user_code")) {
+		t.Fatalf("no page that asks: %s", page.body)
+	}
+	h.do("POST", "auth/sso/oidc/poll", "", poll).fails(400, "authorization_pending")
+	form := header("Content-Type", "application/x-www-form-urlencoded")
+	done := h.do("POST", "auth/sso/oidc/confirm", "", url.Values{"confirmation": {found[1]}}.Encode(), form).is(200)
+	again := h.do("POST", "auth/sso/oidc/confirm", "", url.Values{"confirmation": {found[1]}}.Encode(), form).is(400)
+	for _, page := range []*answer{page, done, again} {
+		for name, want := range map[string]string{
+			"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+			"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+		} {
+			if got := page.header.Get(name); got != want {
+				t.Errorf("%s is %q", name, got)
+			}
+		}
+	}
+	if after := strings.Count(h.do("LIST", "auth/token/accessors", h.root, nil).is(200).body, `",`); after != before {
+		t.Errorf("%d tokens are minted before one is collected", after-before)
+	}
+	token := h.do("POST", "auth/sso/oidc/poll", "", poll).is(200).text("auth", "client_token")
+	h.lookup(token).is(200).has("sso-ann", "data", "display_name").has("auth/sso/oidc/poll", "data", "path")
+	h.do("POST", "auth/sso/oidc/poll", "", poll).fails(400, "Vault login failed. Expired or missing OAuth state.")
 }
 
 // The provider hangs: logins that need it wait, no token is made, and everybody else is served

@@ -302,6 +302,63 @@ func (c *canaries) signedLogins() {
 		values.Set(field, c.plant("callback's "+field))
 		c.send("GET", "auth/oidc/oidc/callback?"+values.Encode(), "", nil)
 	}
+	c.polledLogins(p)
+}
+
+// polledLogins sign in elsewhere, on the provider's device page and by way of the server's own page.
+func (c *canaries) polledLogins(p *oidctest.Provider) {
+	s := c.s
+	var begun struct {
+		Data struct {
+			Address string `json:"auth_url"`
+			State   string `json:"state"`
+			Code    string `json:"user_code"`
+		}
+	}
+	begin := func(mode string) object {
+		c.done("POST", "auth/oidc/role/"+mode, s.root, object{"user_claim": "sub", "callback_mode": mode, "allowed_redirect_uris": s.addr + "/v1/auth/oidc/oidc/callback", "verbose_oidc_logging": true})
+		nonce := c.plant("nonce of a poll")
+		a := c.done("POST", "auth/oidc/oidc/auth_url", "", object{"role": mode, "client_nonce": nonce})
+		if err := json.Unmarshal([]byte(a.text), &begun); err != nil {
+			s.t.Fatal(err)
+		}
+		return object{"state": c.keep("state of a poll", begun.Data.State), "client_nonce": nonce}
+	}
+	p.DeviceAnswer(object{"device_code": nil})
+	c.done("POST", "auth/oidc/role/none", s.root, object{"user_claim": "sub", "callback_mode": "device"})
+	c.send("POST", "auth/oidc/oidc/auth_url", "", object{"role": "none", "client_nonce": c.plant("nonce")})
+	p.DeviceAnswer(nil)
+	poll := begin("device")
+	p.Decide(s.t, begun.Data.Address, begun.Data.Code, "ann")
+	c.keep("token of a login", c.done("POST", "auth/oidc/oidc/poll", "", poll).Auth.ClientToken)
+
+	poll = begin("direct")
+	_, values := p.SignIn(s.t, begun.Data.Address, "ann")
+	c.keep("code", values.Get("code"))
+	page := c.send("GET", "auth/oidc/oidc/callback?"+values.Encode(), "", nil).text
+	found := regexp.MustCompile(`name="confirmation" value="([^"]+)"`).FindStringSubmatch(page)
+	if found == nil {
+		s.t.Fatalf("no page that asks: %s", page)
+	}
+	c.send("POST", "auth/oidc/oidc/confirm", "", object{"confirmation": c.keep("confirmation", found[1])})
+	c.keep("token of a login", c.done("POST", "auth/oidc/oidc/poll", "", poll).Auth.ClientToken)
+
+	// Groups from elsewhere: the key of a service account, right and wrong.
+	file := p.Workspace(s.t, map[string][]string{"ann": {"dev@example.com"}})
+	c.keep("key of a service account", strings.Split(file, `\n`)[5])
+	for _, admin := range []string{oidctest.Admin, "eve@example.com"} {
+		c.done("POST", "auth/oidc/config", s.root, object{"oidc_discovery_url": p.URL, "oidc_client_id": oidctest.ClientID, "oidc_client_secret": oidctest.ClientSecret,
+			"provider_config": object{"provider": "gsuite", "gsuite_service_account": file, "gsuite_admin_impersonate": admin, "fetch_groups": true, "directory_url": p.URL + "/directory"}})
+		c.done("GET", "auth/oidc/config", s.root, nil)
+		c.done("POST", "auth/oidc/role/device", s.root, object{"groups_claim": "groups"})
+		poll = begin("device")
+		p.Decide(s.t, begun.Data.Address, begun.Data.Code, "ann")
+		c.send("POST", "auth/oidc/oidc/poll", "", poll)
+	}
+	c.send("POST", "auth/oidc/config", s.root, object{"provider_config": object{"provider": "gsuite", "gsuite_service_account": c.plant("path of a key file")}})
+	for _, path := range []string{"poll", "confirm", "auth_url"} {
+		c.send("POST", "auth/oidc/oidc/"+path, "", object{"state": c.plant(path + "'s state"), "client_nonce": c.plant(path + "'s nonce"), "confirmation": c.plant(path + "'s confirmation"), "role": "device"})
+	}
 }
 
 func (c *canaries) values() {
@@ -496,6 +553,7 @@ func secretEndpoints() []string {
 		auth/approle/role/canary/role-id auth/approle/role/canary/token-ttl auth/approle/role/canary/secret-id-num-uses
 		auth/approle/tidy/secret-id auth/userpass/login/ada auth/userpass/users/bob auth/userpass/users/ada/password
 		auth/jwt/login auth/jwt/config auth/jwt/role/e auth/jwt/oidc/auth_url auth/oidc/oidc/auth_url auth/oidc/oidc/callback
+		auth/oidc/oidc/poll auth/oidc/oidc/confirm
 		auth/ldap/config auth/ldap/config/rotate-root auth/ldap/login/ada auth/ldap/groups/g auth/ldap/users/u
 		secret/data/e secret/metadata/e secret/delete/e secret/undelete/e secret/destroy/e secret/config plain/e cubbyhole/e
 		sys/capabilities sys/capabilities-accessor sys/capabilities-self sys/policies/acl/e sys/policy/e

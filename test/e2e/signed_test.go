@@ -310,24 +310,31 @@ func TestLoginWithAJWT(t *testing.T) {
 	}
 }
 
-// The same with a real browser: it follows the redirects, sends the form and shows the page.
-func TestLoginWithARealBrowser(t *testing.T) {
-	t.Parallel()
+// realBrowser starts one; what is done with it ends with the context.
+func realBrowser(t *testing.T) context.Context {
+	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		lacking(t, "chromium is not installed")
 	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
+	allocated, free := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(free)
+	browser, leave := chromedp.NewContext(allocated)
+	t.Cleanup(leave)
+	patient, cancel := context.WithTimeout(browser, patience)
+	t.Cleanup(cancel)
+	return patient
+}
+
+// The same with a real browser: it follows the redirects, sends the form and shows the page.
+func TestLoginWithARealBrowser(t *testing.T) {
+	t.Parallel()
+	patient := realBrowser(t)
 	s := startDev(t)
 	p := withPeople(t, s, "oidc_response_mode=form_post")
 	w := beginLogin(t, s, "port=0", "skip_browser=true")
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
-	allocated, free := chromedp.NewExecAllocator(t.Context(), options...)
-	defer free()
-	browser, leave := chromedp.NewContext(allocated)
-	defer leave()
-	patient, cancel := context.WithTimeout(browser, patience)
-	defer cancel()
-	err = chromedp.Do(patient,
+	err := chromedp.Do(patient,
 		chromedp.Navigate(w.address),
 		chromedp.Click("#ann"),
 		chromedp.WaitVisible("p"),
@@ -344,6 +351,122 @@ func TestLoginWithARealBrowser(t *testing.T) {
 	}
 	if p.Count("/token") != 1 {
 		t.Errorf("the code was traded %d times", p.Count("/token"))
+	}
+}
+
+// withPolling makes withPeople's role one whose logins are polled for.
+func withPolling(t *testing.T, s *server, mode string, more ...string) *oidctest.Provider {
+	t.Helper()
+	p := withPeople(t, s)
+	p.DeviceAnswer(object{"interval": 1})
+	s.must("jeton", append([]string{"write", "auth/oidc/role/staff", "callback_mode=" + mode, "poll_interval=1",
+		"allowed_redirect_uris=" + s.addr + "/v1/auth/oidc/oidc/callback"}, more...)...)
+	return p
+}
+
+// code is what the terminal says that the page must show.
+func (w *waiting) code() string {
+	w.t.Helper()
+	found := regexp.MustCompile(`\n    (\S{4}-\S{4})\n`).FindStringSubmatch(w.output())
+	if found == nil {
+		w.t.Fatalf("no code:\n%s", w.output())
+	}
+	return found[1]
+}
+
+// RFC 8628 with the command line, the provider's page and a real browser: the terminal never hears
+// of the browser.
+func TestDeviceLoginWithARealBrowser(t *testing.T) {
+	t.Parallel()
+	patient := realBrowser(t)
+	s := startDev(t)
+	withPolling(t, s, "device")
+	w := beginLogin(t, s, "port=0")
+	shown := ""
+	err := chromedp.Do(patient, chromedp.Navigate(w.address))
+	if err == nil {
+		shown, err = chromedp.Run(patient, chromedp.Value("#user_code"))
+	}
+	if err == nil {
+		err = chromedp.Do(patient, chromedp.Click("#ann"), chromedp.WaitVisible("h1"))
+	}
+	if err != nil || shown != w.code() {
+		t.Fatalf("the page has the code %q: %v\n%s", shown, err, w.output())
+	}
+	if code := w.end(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, w.output())
+	}
+	if r := s.run([]string{"VAULT_TOKEN="}, "jeton", "token", "lookup"); !strings.Contains(r.out, "oidc-ann") {
+		t.Errorf("the token that was kept: %s%s", r.out, r.errOut)
+	}
+}
+
+// CVE-2026-33757 with a real browser: the page that the server shows names who asks and the
+// terminal's code; the terminal gets nothing before the person has pressed the button.
+func TestCVE_2026_33757_DirectLoginWithARealBrowser(t *testing.T) {
+	t.Parallel()
+	patient := realBrowser(t)
+	s := startDev(t)
+	withPolling(t, s, "direct")
+	w := beginLogin(t, s, "port=0")
+	page := ""
+	err := chromedp.Do(patient, chromedp.Navigate(w.address), chromedp.Click("#ann"), chromedp.WaitVisible("#confirm"))
+	if err == nil {
+		page, err = chromedp.Run(patient, chromedp.Text("body"))
+	}
+	for _, part := range []string{"Did you begin this login?", w.code(), "ann", "staff", "127.0.0.1"} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the page lacks %q: %s", part, page)
+		}
+	}
+	select {
+	case <-w.exited:
+		t.Errorf("it did not wait for the person: %s", w.output())
+	default:
+	}
+	if err == nil {
+		err = chromedp.Do(patient, chromedp.Click("#confirm"), chromedp.WaitNotPresent("#confirm"), chromedp.WaitVisible("h1"))
+	}
+	if err == nil {
+		page, err = chromedp.Run(patient, chromedp.Text("h1"))
+	}
+	if err != nil || page != "You are signed in" {
+		t.Fatalf("page %q: %v\n%s", page, err, w.output())
+	}
+	if code := w.end(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, w.output())
+	}
+	if r := s.run([]string{"VAULT_TOKEN="}, "jeton", "token", "lookup"); !strings.Contains(r.out, "oidc-ann") {
+		t.Errorf("the token that was kept: %s%s", r.out, r.errOut)
+	}
+}
+
+// Ctrl-C ends the polling, the provider's no is said, and a port that is in use does not matter to
+// who needs none.
+func TestPolledLoginThatEndsEarly(t *testing.T) {
+	t.Parallel()
+	s := startDev(t)
+	p := withPolling(t, s, "device")
+	w := beginLogin(t, s, "callbackmode=device")
+	if err := w.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if code := w.end(); code != 1 || !strings.Contains(w.output(), "interrupted") {
+		t.Errorf("exit code %d\n%s", code, w.output())
+	}
+	u, err := url.Parse(s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w = beginLogin(t, s, "listenaddress=127.0.0.1", "port="+u.Port())
+	p.Decide(t, w.address, w.code(), "")
+	if code := w.end(); code != 2 || !strings.Contains(w.output(), "The provider refused: access_denied.") || strings.Contains(w.output(), "script") {
+		t.Errorf("exit code %d\n%s", code, w.output())
+	}
+	p.Describe(object{"device_authorization_endpoint": nil})
+	s.must("jeton", "write", "auth/oidc/config", "oidc_discovery_url="+p.URL, "oidc_client_id="+oidctest.ClientID, "oidc_client_secret="+oidctest.ClientSecret, "default_role=staff")
+	if r := s.run([]string{"VAULT_TOKEN="}, "jeton", "login", "-method=oidc", "callbackmode=device"); r.code != 2 || !strings.Contains(r.errOut, "it names no device authorization endpoint") {
+		t.Errorf("exit code %d\n%s", r.code, r.errOut)
 	}
 }
 

@@ -27,12 +27,19 @@ const (
 
 type authURLRequest struct {
 	Role        string `json:"role" doc:"The role; the configuration's default_role by default."`
-	RedirectURI string `json:"redirect_uri" doc:"Where the provider sends the browser back to: one of the role's."`
+	RedirectURI string `json:"redirect_uri" doc:"Where the provider sends the browser back to: one of the role's. Only a role whose callback_mode is client needs it."`
 	ClientNonce string `json:"client_nonce" doc:"A secret of the client, which it shows again at the end."`
 }
 
+// authURLReply has more than the URL where the client is to poll. Its interval is a string of
+// digits, as clients know it. Contract: auth-methods §5.2 [B], callback_mode.
 type authURLReply struct {
-	AuthURL string `json:"auth_url"`
+	AuthURL      string `json:"auth_url"`
+	CallbackMode string `json:"callback_mode,omitempty"`
+	State        string `json:"state,omitempty"`
+	UserCode     string `json:"user_code,omitempty"`
+	PollInterval string `json:"poll_interval,omitempty"`
+	ExpiresIn    int64  `json:"expires_in,omitempty"`
 }
 
 // authURL begins a login in the browser. What stands in its way besides a wrong request is told
@@ -49,44 +56,75 @@ func (m *Method) authURL(ctx context.Context, c *backend.Call, req *authURLReque
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case r.Type != typeOIDC:
+	if r.Type != typeOIDC {
 		return nil, backend.Invalidf("role with jwt role_type is not allowed")
-	case req.RedirectURI == "":
+	}
+	mode, redirect := r.Returning.Mode, r.redirect(req.RedirectURI)
+	switch {
+	case mode == byClient && req.RedirectURI == "":
 		return nil, backend.Invalidf("missing redirect_uri")
 	case len(req.RedirectURI) > mostRedirect || len(req.ClientNonce) > mostNonce:
 		return nil, backend.Invalidf("redirect_uri or client_nonce is too long")
-	case !redirectAllowed(r.RedirectURIs, req.RedirectURI):
+	case mode != byClient && req.ClientNonce == "":
+		// A direct login's state is seen by browsers and what is in between: it is not enough to
+		// collect the token with.
+		return nil, backend.Invalidf("missing client_nonce: logins that are polled for need one")
+	case mode != byDevice && redirect == "":
 		c.Warn("the redirect_uri is not one of the role's allowed_redirect_uris")
 		return &authURLReply{}, nil
 	}
-	p, err := t.provider.get(ctx)
-	if err == nil && p.oauth.Endpoint.AuthURL == "" {
-		err = errNoAddress
-	}
-	if err != nil {
+	state := m.flow.begin(t, r, redirect, req.ClientNonce, m.clock.Now())
+	reply, err := m.begin(ctx, c, t, r, state)
+	switch {
+	case err == nil:
+		return reply, nil
+	case backend.KindOf(err) == backend.Overloaded, ctx.Err() != nil:
+		return nil, err
+	default:
 		m.log.Warn("a browser login could not begin", "mount", c.Mount.Path, "reason", reason(err))
 		c.Warn("the identity provider cannot be used: " + reason(err))
 		return &authURLReply{}, nil
 	}
-	state := m.flow.begin(t, r, req.RedirectURI, req.ClientNonce, m.clock.Now())
-	text, err := m.flow.seal(state)
+}
+
+// begin finds where the person is to sign in. Its errors are the provider's, or Overloaded.
+func (m *Method) begin(ctx context.Context, c *backend.Call, t *trust, r *role, s *flowState) (*authURLReply, error) {
+	p, err := t.provider.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &authURLReply{AuthURL: m.flow.address(p, t.config, r, state, text)}, nil
+	reply := &authURLReply{}
+	switch s.Mode {
+	case byDevice:
+		if reply, err = m.beginDevice(ctx, t, p, r, s); err != nil {
+			return nil, err
+		}
+	case byServer:
+		s.Interval = whole(orUsual(r.Returning.Interval))
+		s.From = remoteAddress(c)
+		reply.UserCode = m.flow.userCode(s)
+	}
+	text, err := m.flow.seal(s)
+	if err != nil {
+		return nil, err
+	}
+	if s.Mode != byDevice {
+		if p.oauth.Endpoint.AuthURL == "" {
+			return nil, errNoAddress
+		}
+		reply.AuthURL = m.flow.address(p, t.config, r, s, text)
+	}
+	if s.Mode != byClient {
+		reply.CallbackMode, reply.State, reply.PollInterval = s.Mode.String(), text, strconv.FormatInt(s.Interval, 10)
+		reply.ExpiresIn = s.Ends - m.clock.Now().Unix()
+	}
+	return reply, nil
 }
 
 // address is where the browser is sent (OpenID Connect Core §3.1.2.1).
 func (f flowKeys) address(p *provider, config *configRecord, r *role, s *flowState, text string) string {
 	oauth := p.oauth
-	oauth.RedirectURL = s.Redirect
-	oauth.Scopes = []string{oidc.ScopeOpenID}
-	for _, scope := range r.Scopes {
-		if !slices.Contains(oauth.Scopes, scope) {
-			oauth.Scopes = append(oauth.Scopes, scope)
-		}
-	}
+	oauth.RedirectURL, oauth.Scopes = s.Redirect, r.scopes()
 	types := config.responseTypes()
 	options := []oauth2.AuthCodeOption{oidc.Nonce(f.nonce(s)), oauth2.SetAuthURLParam("response_type", strings.Join(types, " "))}
 	if slices.Contains(types, "code") {
@@ -99,6 +137,17 @@ func (f flowKeys) address(p *provider, config *configRecord, r *role, s *flowSta
 		options = append(options, oauth2.SetAuthURLParam("max_age", strconv.FormatInt(whole(r.MaxAge), 10)))
 	}
 	return oauth.AuthCodeURL(text, options...)
+}
+
+// scopes are what the provider is asked for.
+func (r *roleRecord) scopes() []string {
+	scopes := []string{oidc.ScopeOpenID}
+	for _, scope := range r.Scopes {
+		if !slices.Contains(scopes, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
 }
 
 // redirectAllowed compares whole, but for the port of a loopback address: a program on the
@@ -148,12 +197,15 @@ type callbackRequest struct {
 }
 
 // callback completes a login in the browser: a query, or the form of form_post. The answer goes
-// to whoever brings the provider's code, and is kept for nobody else to fetch (CVE-2026-33757).
-// Contract: auth-methods §5.4.
+// to whoever brings the provider's code and the client's nonce (CVE-2026-33757), but for a direct
+// login, which ends here in a page. Contract: auth-methods §5.4.
 func (m *Method) callback(ctx context.Context, c *backend.Call, req *callbackRequest) (*backend.Response, error) {
 	state := m.flow.open(req.State, m.clock.Now())
-	if state == nil {
+	if state == nil || state.Mode == byDevice {
 		return nil, errState()
+	}
+	if state.Mode == byServer {
+		return m.arrive(ctx, c, state, req)
 	}
 	t, r, err := m.resume(ctx, state)
 	if err != nil {
@@ -163,18 +215,9 @@ func (m *Method) callback(ctx context.Context, c *backend.Call, req *callbackReq
 	if shown == "" {
 		shown = req.Nonce
 	}
-	if len(state.ClientNonce) > 0 && !hmac.Equal(state.ClientNonce, mark("client nonce", shown)) {
-		return nil, backend.Invalidf("invalid client_nonce")
-	}
 	switch {
-	case req.Error != "":
-		return nil, backend.Invalidf(loginFailed+"The provider refused: %s.", oauthError(req.Error))
-	case req.Issuer != "" && req.Issuer != t.config.DiscoveryURL:
-		return nil, backend.Invalidf(loginFailed + "The answer comes from another provider.")
-	case req.Code == "" && req.IDToken == "":
-		return nil, backend.Invalidf(loginFailed + "No code or id_token received.")
-	case len(req.Code) > mostCode:
-		return nil, backend.Invalidf(loginFailed + "The code is too long.")
+	case len(state.ClientNonce) > 0 && !hmac.Equal(state.ClientNonce, mark("client nonce", shown)):
+		return nil, backend.Invalidf("invalid client_nonce")
 	case !auth.Within(r.sources, c.Remote.Addr()):
 		return nil, backend.Errorf(backend.Denied, "permission denied")
 	}
@@ -183,6 +226,11 @@ func (m *Method) callback(ctx context.Context, c *backend.Call, req *callbackReq
 		m.explain(r, said, err)
 		return nil, invalid(loginFailed, err)
 	}
+	return m.completed(c, t, r, state, said, by)
+}
+
+// completed is the token that a sign-in earns, once.
+func (m *Method) completed(c *backend.Call, t *trust, r *role, state *flowState, said claims, by []byte) (*backend.Response, error) {
 	login, err := m.proved(c, r, t, said, by)
 	if err != nil {
 		m.explain(r, said, err)
@@ -211,33 +259,60 @@ func (m *Method) resume(ctx context.Context, state *flowState) (*trust, *role, e
 	if err != nil {
 		return nil, nil, err
 	}
-	if r == nil || r.Type != typeOIDC || string(r.UID) != string(state.RoleUID) || !redirectAllowed(r.RedirectURIs, state.Redirect) {
+	if r == nil || r.Type != typeOIDC || string(r.UID) != string(state.RoleUID) || r.Returning.Mode != state.Mode || !r.allows(state.Redirect) {
 		return nil, nil, backend.Invalidf(loginFailed + "Role could not be found")
 	}
 	return t, r, nil
 }
 
-// converse exchanges the code for the person's claims. It takes no longer than twice the
-// patience with one question, and no more than mostTalks do it at a time.
-func (m *Method) converse(ctx context.Context, t *trust, r *role, state *flowState, req *callbackRequest) (claims, []byte, error) {
+// talk has a conversation with the provider. It takes no longer than twice the patience with one
+// question, and no more than mostTalks go on at a time.
+func (m *Method) talk(ctx context.Context, t *trust, say func(ctx context.Context, p *provider) error) error {
 	leave, err := m.talks.Enter()
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, 2*m.fetch.patience)
 	defer cancel()
 	p, err := t.provider.get(ctx)
 	if err != nil {
-		return nil, nil, away(err)
+		return away(err)
 	}
-	idToken, access := req.IDToken, (*oauth2.Token)(nil)
-	if req.Code != "" {
-		if idToken, access, err = m.exchange(ctx, p, state, req.Code); err != nil {
-			return nil, nil, err
-		}
-	} else if !slices.Contains(t.config.responseTypes(), "id_token") {
+	return say(ctx, p)
+}
+
+// converse turns what the browser brought into the person's claims.
+func (m *Method) converse(ctx context.Context, t *trust, r *role, state *flowState, req *callbackRequest) (said claims, by []byte, err error) {
+	switch {
+	case req.Error != "":
+		return nil, nil, errors.New("The provider refused: " + oauthError(req.Error) + ".")
+	case req.Issuer != "" && req.Issuer != t.config.DiscoveryURL:
+		return nil, nil, errors.New("The answer comes from another provider.")
+	case req.Code == "" && req.IDToken == "":
+		return nil, nil, errors.New("No code or id_token received.")
+	case len(req.Code) > mostCode:
+		return nil, nil, errors.New("The code is too long.")
+	case req.Code == "" && !slices.Contains(t.config.responseTypes(), "id_token"):
 		return nil, nil, errors.New("An id_token was not asked for.")
+	}
+	err = m.talk(ctx, t, func(ctx context.Context, p *provider) error {
+		idToken, access := req.IDToken, (*oauth2.Token)(nil)
+		if req.Code != "" {
+			if idToken, access, err = m.exchange(ctx, p, state, req.Code); err != nil {
+				return err
+			}
+		}
+		said, by, err = m.believe(ctx, t, r, p, state, idToken, access)
+		return err
+	})
+	return said, by, err
+}
+
+// believe judges the provider's answer, and asks it what it knows of the person besides.
+func (m *Method) believe(ctx context.Context, t *trust, r *role, p *provider, state *flowState, idToken string, access *oauth2.Token) (claims, []byte, error) {
+	if idToken == "" {
+		return nil, nil, errors.New("The provider sent no ID token.")
 	}
 	said, by, err := t.verify(ctx, idToken)
 	if err == nil {
@@ -249,7 +324,7 @@ func (m *Method) converse(ctx context.Context, t *trust, r *role, state *flowSta
 	if access != nil && p.UserInfoEndpoint() != "" {
 		m.addUserInfo(ctx, p, access, said)
 	}
-	return said, by, nil
+	return said, by, m.addGroups(ctx, t, r, p, access, said)
 }
 
 // exchange trades the code for tokens, with PKCE's verifier.
@@ -267,9 +342,6 @@ func (m *Method) exchange(ctx context.Context, p *provider, state *flowState, co
 		return "", nil, away(err)
 	}
 	idToken, _ := token.Extra("id_token").(string)
-	if idToken == "" {
-		return "", nil, errors.New("The provider sent no ID token.")
-	}
 	return idToken, token, nil
 }
 
@@ -286,8 +358,9 @@ func (m *Method) checkIDToken(t *trust, r *role, state *flowState, said claims) 
 	if party, ok := said.find("azp"); ok && party != t.config.ClientID {
 		return errors.New("invalid authorized party (azp) claim")
 	}
+	// A device login has no nonce: the token comes in answer to the device code (RFC 8628 §3.4).
 	nonce, _ := said.find("nonce")
-	if text, _ := nonce.(string); !hmac.Equal([]byte(text), []byte(m.flow.nonce(state))) {
+	if text, _ := nonce.(string); state.Mode != byDevice && !hmac.Equal([]byte(text), []byte(m.flow.nonce(state))) {
 		return errors.New("invalid nonce claim: the token is of another login")
 	}
 	if r.MaxAge <= 0 {

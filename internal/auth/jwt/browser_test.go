@@ -237,8 +237,8 @@ func TestCVE_2026_33758_DescriptionsAreNotRepeated(t *testing.T) {
 }
 
 // CVE-2026-33757: a login that one begins and another signs in for. The token goes to who brings
-// the code with the nonce of who began it: neither of the two can have both. There is no way
-// to wait at the server for another's sign-in.
+// the code with the nonce of who began it: neither of the two can have both. Nobody can wait at
+// the server for another's sign-in; for the roles that are made for it see direct_test.go.
 func TestCVE_2026_33757_NobodySignsInForAnother(t *testing.T) {
 	b := newBrowser(t, nil, nil)
 	// eve begins with a nonce of hers and has ann sign in; the code comes to ann's machine.
@@ -250,8 +250,10 @@ func TestCVE_2026_33757_NobodySignsInForAnother(t *testing.T) {
 	if got := b.Must(t, backend.Update, "oidc/auth_url", object{"redirect_uri": "http://eve.example:8250/oidc/callback"}); got["auth_url"] != "" {
 		t.Error("the code would go to eve")
 	}
-	for _, path := range []string{"oidc/poll", "oidc/device_callback", "oidc/confirm"} {
-		b.Refused(t, backend.Update, path, nil, backend.UnsupportedPath, "unsupported path")
+	b.Refused(t, backend.Update, "oidc/device_callback", nil, backend.UnsupportedPath, "unsupported path")
+	b.Refused(t, backend.Update, "oidc/poll", object{"state": values.Get("state"), "client_nonce": "eve's"}, backend.Invalid, noState)
+	if status, page := b.page(t, backend.Update, "oidc/confirm", object{"confirmation": values.Get("state")}); status != 400 || !strings.Contains(page, "Expired or missing OAuth state.") {
+		t.Errorf("%d %s", status, page)
 	}
 }
 

@@ -35,6 +35,15 @@ func (m *Method) check(r store.Reader, k []byte) (what string, err error) {
 		return "", nil
 	case isRole && name != "":
 		return checkRole(r, name)
+	case strings.HasPrefix(string(k), donePrefix) && len(k) == len(donePrefix)+8+16:
+		finished, err := record.Get[finishedLogin](r, k)
+		if err != nil {
+			return "", err
+		}
+		if _, _, err := finished.claims(); err != nil {
+			return "a sign-in that cannot be collected", nil
+		}
+		return "", nil
 	case strings.HasPrefix(string(k), usedPrefix) && len(k) == len(usedPrefix)+8+16:
 		return "", nil
 	}

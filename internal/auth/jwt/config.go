@@ -28,7 +28,7 @@ type configRequest struct {
 	BoundIssuer      string             `json:"bound_issuer" doc:"What a token's iss must be."`
 	Algorithms       *backend.CommaList `json:"jwt_supported_algs" doc:"Algorithms of signatures; all that have key pairs by default."`
 	DefaultRole      string             `json:"default_role" doc:"The role of logins that name none."`
-	ProviderConfig   map[string]any     `json:"provider_config" doc:"Must be empty: nothing here is special to one provider."`
+	ProviderConfig   any                `json:"provider_config" doc:"What is special to one provider: an object with provider, which is azure or gsuite, and its settings. A key in it cannot be read back."`
 	NamespaceInState bool               `json:"namespace_in_state" default:"true" doc:"Kept for clients; there are no namespaces."`
 }
 
@@ -40,10 +40,13 @@ func (req *configRequest) record() (*configRecord, error) {
 		PublicKeys: listed(req.PublicKeys), BoundIssuer: req.BoundIssuer, Algorithms: listed(req.Algorithms),
 		DefaultRole: strings.ToLower(strings.TrimSpace(req.DefaultRole)), NamespaceInState: req.NamespaceInState,
 	}
-	if len(req.ProviderConfig) > 0 {
-		return nil, backend.Invalidf("invalid provider_config: nothing here is special to one provider; leave it out")
-	}
 	var err error
+	if c.Special, err = parseProvider(req.ProviderConfig); err == nil {
+		err = c.Special.judge(c)
+	}
+	if err != nil {
+		return nil, backend.Invalidf("invalid provider_config: %s", err)
+	}
 	if c.Pairs, err = parsePairs(req.JWKSPairs); err != nil {
 		return nil, backend.Invalidf("error checking jwks_pairs: %s", err)
 	}
@@ -192,7 +195,7 @@ func (m *Method) readConfig(ctx context.Context, _ *backend.Call, _ *backend.Non
 		BoundIssuer: c.BoundIssuer, DefaultRole: c.DefaultRole, JWKSCA: c.JWKSCA, JWKSPairs: []pairView{}, JWKSURL: c.JWKSURL,
 		Algorithms: auth.NotNull(c.Algorithms), PublicKeys: auth.NotNull(c.PublicKeys), NamespaceInState: c.NamespaceInState,
 		ClientID: c.ClientID, DiscoveryCA: c.DiscoveryCA, DiscoveryURL: c.DiscoveryURL, ResponseMode: c.ResponseMode,
-		ResponseTypes: auth.NotNull(c.ResponseTypes), ProviderConfig: map[string]any{},
+		ResponseTypes: auth.NotNull(c.ResponseTypes), ProviderConfig: c.Special.view(),
 	}
 	for _, p := range c.Pairs {
 		view.JWKSPairs = append(view.JWKSPairs, pairView(p))

@@ -35,8 +35,17 @@ type flowState struct {
 	Config   []byte `cbor:"5,keyasint"`
 	Redirect string `cbor:"6,keyasint"`
 	// ClientNonce is a hash of what the client must show at the end; empty where it gave none.
-	ClientNonce []byte `cbor:"7,keyasint,omitempty"`
+	ClientNonce []byte       `cbor:"7,keyasint,omitempty"`
+	Mode        callbackMode `cbor:"8,keyasint,omitempty"`
+	// DeviceCode is the provider's secret for a device login, Interval how often it may be asked
+	// about it, in seconds.
+	DeviceCode string `cbor:"9,keyasint,omitempty"`
+	Interval   int64  `cbor:"10,keyasint,omitempty"`
+	// From is the address that began a direct login, which the person is shown.
+	From string `cbor:"11,keyasint,omitempty"`
 }
+
+func (s *flowState) ends() time.Time { return time.Unix(s.Ends, 0) }
 
 // flowKeys are the mount's keys for browser logins.
 type flowKeys struct {
@@ -64,6 +73,7 @@ func (f flowKeys) begin(t *trust, r *role, redirect, clientNonce string, now tim
 	rand.Read(id)
 	s := &flowState{
 		Ends: now.Add(stateFor).Unix(), ID: id, Role: r.name, RoleUID: r.UID, Config: mark("config", string(t.stored)), Redirect: redirect,
+		Mode: r.Returning.Mode,
 	}
 	if clientNonce != "" {
 		s.ClientNonce = mark("client nonce", clientNonce)
@@ -72,31 +82,35 @@ func (f flowKeys) begin(t *trust, r *role, redirect, clientNonce string, now tim
 }
 
 // seal is the text that goes through the browser.
-func (f flowKeys) seal(s *flowState) (string, error) {
-	plain, err := record.Encode(s)
+func (f flowKeys) seal(s *flowState) (string, error) { return f.sealed("", s) }
+
+// sealed is v, a record, as a text that only this mount can read, and only for that purpose.
+func (f flowKeys) sealed(purpose string, v any) (string, error) {
+	plain, err := record.Encode(v)
 	if err != nil {
 		return "", err
 	}
 	nonce := make([]byte, f.aead.NonceSize(), f.aead.NonceSize()+len(plain)+f.aead.Overhead())
 	rand.Read(nonce)
-	return base64.RawURLEncoding.EncodeToString(f.aead.Seal(nonce, nonce, plain, nil)), nil
+	return base64.RawURLEncoding.EncodeToString(f.aead.Seal(nonce, nonce, plain, []byte(purpose))), nil
 }
 
 // open reads a state; nil for one that is forged, of another mount, or past its end.
 func (f flowKeys) open(text string, now time.Time) *flowState {
-	sealed, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(sealed) < f.aead.NonceSize() {
-		return nil
-	}
-	plain, err := f.aead.Open(nil, sealed[:f.aead.NonceSize()], sealed[f.aead.NonceSize():], nil)
-	if err != nil {
-		return nil
-	}
 	s := &flowState{}
-	if record.Decode(plain, s) != nil || now.Unix() >= s.Ends {
+	if !f.unsealed("", text, s) || now.Unix() >= s.Ends {
 		return nil
 	}
 	return s
+}
+
+func (f flowKeys) unsealed(purpose, text string, into any) bool {
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(sealed) < f.aead.NonceSize() {
+		return false
+	}
+	plain, err := f.aead.Open(nil, sealed[:f.aead.NonceSize()], sealed[f.aead.NonceSize():], []byte(purpose))
+	return err == nil && record.Decode(plain, into) == nil
 }
 
 // nonce is what the ID token must repeat (OpenID Connect Core §3.1.2.1).
@@ -109,34 +123,53 @@ func (f flowKeys) text(purpose string, s *flowState) string {
 	return base64.RawURLEncoding.EncodeToString(derive(f.mac, purpose+"\x00"+string(s.ID)))
 }
 
-// forgotten bounds how many ended marks one login clears away: it makes one, so that they
+// forgotten bounds how many ended records one login clears away: it makes one, so that they
 // cannot pile up.
 const forgotten = 16
 
 // spend remembers in the transaction that makes the token that the login was completed, and
 // refuses one that was before. It may run more than once.
 func spend(tx store.Tx, s *flowState, now time.Time) error {
-	key := usedKey(time.Unix(s.Ends, 0), s.ID)
-	if _, err := tx.Get(key); err == nil {
-		return errState()
-	} else if !isNotFound(err) {
+	if err := unspent(tx, s); err != nil {
 		return err
 	}
+	if err := clearEnded(tx, usedPrefix, now); err != nil {
+		return err
+	}
+	if s.Mode == byServer {
+		if err := tx.Delete(doneKey(s.ends(), s.ID)); err != nil {
+			return err
+		}
+	}
+	return tx.Put(usedKey(s.ends(), s.ID), nil)
+}
+
+// unspent refuses a login that was completed.
+func unspent(r store.Reader, s *flowState) error {
+	_, err := r.Get(usedKey(s.ends(), s.ID))
+	switch {
+	case err == nil:
+		return errState()
+	case isNotFound(err):
+		return nil
+	}
+	return err
+}
+
+// clearEnded removes some of the records below prefix whose end has come.
+func clearEnded(tx store.Tx, prefix string, now time.Time) error {
 	var ended [][]byte
-	span := store.Range{From: []byte(usedPrefix), To: usedKey(now, nil), Limit: forgotten, KeysOnly: true}
+	span := store.Range{From: []byte(prefix), To: endKey(prefix, now, nil), Limit: forgotten, KeysOnly: true}
 	err := tx.Scan(span, func(old, _ []byte) (bool, error) {
 		ended = append(ended, append([]byte(nil), old...))
 		return true, nil
 	})
-	if err != nil {
-		return err
-	}
 	for _, old := range ended {
-		if err := tx.Delete(old); err != nil {
-			return err
+		if err == nil {
+			err = tx.Delete(old)
 		}
 	}
-	return tx.Put(key, nil)
+	return err
 }
 
 // loginFailed begins every refusal of a callback: clients look for it. Contract: auth-methods §5.4.
@@ -144,4 +177,19 @@ const loginFailed = "Vault login failed. "
 
 func errState() error {
 	return backend.Invalidf(loginFailed + "Expired or missing OAuth state.")
+}
+
+// codeLetters make no words, and none of them looks like another (RFC 8628 §6.1).
+const codeLetters = "BCDFGHJKLMNPQRSTVWXZ"
+
+// userCode is what both terminal and page show of a direct login, so that the person can compare.
+func (f flowKeys) userCode(s *flowState) string {
+	code := make([]byte, 0, 9)
+	for i, b := range derive(f.mac, "user code\x00"+string(s.ID))[:8] {
+		if i == 4 {
+			code = append(code, '-')
+		}
+		code = append(code, codeLetters[int(b)%len(codeLetters)])
+	}
+	return string(code)
 }

@@ -28,6 +28,10 @@ func TestStoredForm(t *testing.T) {
 			JWKSCA: "jc", PublicKeys: []string{"k"}, Pairs: []jwksPair{{URL: "u", CA: "c"}}, BoundIssuer: "b", Algorithms: []string{"ES256"},
 			DefaultRole: "r", NamespaceInState: true,
 		}, Out: &configRecord{}, Golden: "01ae0161640262646303616904617305616d068164636f646507616a08626a630981616b0a81a20161750261630b61620c816545533235360d61720ef5"},
+		{Name: "configRecord of Entra", In: &configRecord{Special: special{Azure: &azureRecord{GraphURL: "g"}}}, Out: &configRecord{}, Golden: "01a10fa101a1016167"},
+		{Name: "configRecord of Workspace", In: &configRecord{Special: special{Google: &googleRecord{
+			Email: "e", Key: "k", KeyID: "i", TokenURL: "t", Admin: "a", Depth: 1, DirectoryURL: "d",
+		}}}, Out: &configRecord{}, Golden: "01a10fa102a701616502616b0361690461740561610601076164"},
 		{Name: "roleRecord", In: &roleRecord{
 			TokenRecord: auth.TokenRecord{TTL: time.Second, Policies: []string{"p"}, Type: backend.ServiceType}, UID: []byte{1}, Type: typeJWT,
 			UserClaim: "u", UserClaimPointer: true, GroupsClaim: "g", Bounds: bounds{Audiences: []string{"a"}, Subject: "s", Claims: []byte("{}"), Glob: true},
@@ -36,9 +40,21 @@ func TestStoredForm(t *testing.T) {
 		}, Out: &roleRecord{}, Golden: "01af011a3b9aca00058161700901144101150216617517f5181861671819a40181616102617303427b7d04f5181aa16163616b181b81616f181c816168181da3013a3b9ac9ff021a3b9aca00031a77359400181e1a3b9aca00181ff5"},
 		{Name: "loginState", In: &loginState{UID: []byte{1}, Name: "r", Source: "::1", Mark: []byte{2}, Shown: []byte("{}")}, Out: &loginState{}, Golden: "01a501410102617203633a3a3104410205427b7d"},
 		{Name: "flowState", In: &flowState{Ends: 1, ID: []byte{1}, Role: "r", RoleUID: []byte{2}, Config: []byte{3}, Redirect: "h", ClientNonce: []byte{4}}, Out: &flowState{}, Golden: "01a70101024101036172044102054103066168074104"},
+		{Name: "roleRecord with a way back", In: &roleRecord{
+			TokenRecord: auth.TokenRecord{Type: backend.ServiceType}, UID: []byte{1}, Type: typeOIDC, UserClaim: "u",
+			Returning: returning{Mode: byDevice, Interval: time.Second, Unconfirmed: true},
+		}, Out: &roleRecord{}, Golden: "01a7090114410115011661751819a0181da01820a30102021a3b9aca0003f5"},
+		{Name: "flowState of a device login", In: &flowState{Ends: 1, Mode: byDevice, DeviceCode: "d", Interval: 2, From: "::1"}, Out: &flowState{}, Golden: "01aa010102f6036004f605f6066008020961640a020b633a3a31"},
+		{Name: "finishedLogin", In: &finishedLogin{Said: []byte("{}"), By: []byte{1}}, Out: &finishedLogin{}, Golden: "01a201427b7d024101"},
 	})
 	if key := string(usedKey(time.Unix(258, 0), []byte("id"))); key != "used/\x00\x00\x00\x00\x00\x00\x01\x02id" {
 		t.Errorf("key %q", key)
+	}
+	if key := string(doneKey(time.Unix(258, 0), []byte("id"))); key != "done/\x00\x00\x00\x00\x00\x00\x01\x02id" {
+		t.Errorf("key %q", key)
+	}
+	if modes := fmt.Sprintf("%d %s %d %s %d %s", byClient, byClient, byServer, byServer, byDevice, byDevice); modes != "0 client 1 direct 2 device" {
+		t.Errorf("the stored modes are %s", modes)
 	}
 	if roleTypes := fmt.Sprintf("%d %s %d %s", typeOIDC, typeOIDC, typeJWT, typeJWT); roleTypes != "1 oidc 2 jwt" {
 		t.Errorf("the stored types are %s", roleTypes)
@@ -169,7 +185,7 @@ func FuzzState(f *testing.F) {
 	f.Add(text)
 	f.Add("")
 	f.Fuzz(func(t *testing.T, text string) {
-		if own.open(text, now) != nil {
+		if own.open(text, now) != nil || own.unsealed(forConfirmation, text, &confirmation{}) || others.unsealed(forConfirmation, text, &confirmation{}) {
 			t.Errorf("%q opens", text)
 		}
 	})
@@ -185,6 +201,31 @@ func TestStateEnds(t *testing.T) {
 	}
 	if keys.open(text, now.Add(stateFor)) != nil || keys.open(text, now.Add(stateFor-time.Second)) == nil {
 		t.Error("the state's end")
+	}
+}
+
+// What is remembered of polls is bounded: who would be one too many is told to slow down, and has
+// room again when others have ended.
+func TestPacesAreBounded(t *testing.T) {
+	p := newPaces()
+	now := time.Unix(1000, 0)
+	login := func(i int, ends int64) *flowState {
+		return &flowState{ID: fmt.Appendf(nil, "%d", i), Ends: ends, Interval: 5, Mode: byDevice}
+	}
+	for i := range mostPaces {
+		if !p.take(login(i, 1060), now) {
+			t.Fatalf("poll %d is refused", i)
+		}
+	}
+	late := login(mostPaces, 2000)
+	if p.take(late, now) || p.take(late, now.Add(59*time.Second)) || len(p.mu.of) != mostPaces {
+		t.Errorf("one too many is let in, %d are remembered", len(p.mu.of))
+	}
+	if !p.take(login(0, 1060), now.Add(5*time.Second)) {
+		t.Error("who is remembered is refused")
+	}
+	if !p.take(late, now.Add(time.Minute)) || len(p.mu.of) != 1 {
+		t.Errorf("there is no room again, %d are remembered", len(p.mu.of))
 	}
 }
 

@@ -102,11 +102,7 @@ func (m *Method) proved(c *backend.Call, r *role, t *trust, said claims, by []by
 	if err != nil {
 		return nil, err
 	}
-	source := ""
-	if c.Remote.IsValid() {
-		source = c.Remote.Addr().Unmap().WithZone("").String()
-	}
-	state, err := record.Encode(&loginState{UID: r.UID, Name: r.name, Source: source, Mark: by, Shown: shown})
+	state, err := record.Encode(&loginState{UID: r.UID, Name: r.name, Source: remoteAddress(c), Mark: by, Shown: shown})
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +114,14 @@ func (m *Method) proved(c *backend.Call, r *role, t *trust, said claims, by []by
 	login.State = state
 	login.Consume = func(tx store.Tx) error { return m.confirm(m.area.Within(tx), r, t) }
 	return login, nil
+}
+
+// remoteAddress is where a call comes from; "" where that has no address.
+func remoteAddress(c *backend.Call) string {
+	if !c.Remote.IsValid() {
+		return ""
+	}
+	return c.Remote.Addr().Unmap().WithZone("").String()
 }
 
 // identify reads who it is, what is known of them, and which groups they are in.

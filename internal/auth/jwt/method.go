@@ -28,6 +28,8 @@ type Method struct {
 	// talks are the conversations with the provider that callbacks have begun: callbacks need no
 	// token, and each could wait for a provider that is slow.
 	talks *auth.Crowd
+	polls *paces
+	pages pages
 	// unsubscribe ends what keeps known true; cancel ends what is being fetched.
 	unsubscribe, cancel func()
 }
@@ -76,7 +78,7 @@ func Patient(patience time.Duration) backend.Factory {
 			area: env.Area, clock: env.Clock, log: env.Log, known: newCache(), flow: newFlowKeys(key),
 			fetch: fetching{clock: env.Clock, life: life, running: &sync.WaitGroup{}, patience: patience,
 				waiting: auth.NewCrowd(mostWaiting, system)},
-			talks: auth.NewCrowd(mostTalks, system), cancel: cancel,
+			talks: auth.NewCrowd(mostTalks, system), polls: newPaces(), pages: newPages(), cancel: cancel,
 		}
 		m.unsubscribe = env.Area.Subscribe(m.known.changed)
 		return m, nil
@@ -104,7 +106,7 @@ func (m *Method) Routes() []backend.Route {
 		{
 			Pattern: "oidc/auth_url", Open: true,
 			Summary: "Begin a login in the browser.",
-			Detail:  "An empty auth_url says that it cannot begin; a warning says why.",
+			Detail:  "An empty auth_url says that it cannot begin; a warning says why. With a state, the client polls.",
 			Write:   backend.Handle(m.authURL),
 		},
 		{
@@ -112,6 +114,18 @@ func (m *Method) Routes() []backend.Route {
 			Summary: "Complete a login in the browser.",
 			Read:    backend.Handle(m.callback),
 			Write:   backend.Handle(m.callback),
+		},
+		{
+			Pattern: "oidc/confirm", Open: true,
+			Summary: "What the page of a direct login sends when the person says that they began it.",
+			Write:   backend.Handle(m.confirmed),
+		},
+		{
+			Pattern: "oidc/poll", Open: true,
+			Summary: "Collect the token of a direct or device login.",
+			Detail:  "400 authorization_pending until the person has signed in, 400 slow_down for who asks too often.",
+			Read:    backend.Handle(m.poll),
+			Write:   backend.Handle(m.poll),
 		},
 		{
 			Pattern: "config",

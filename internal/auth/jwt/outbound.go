@@ -30,12 +30,30 @@ var (
 	errForm      = errors.New("its answer is not what the standard says")
 	errPlain     = errors.New("it names an address without https, although its own has it")
 	errNoAddress = errors.New("it does not say where")
+	errTooMany   = errors.New("it would take more than 50 questions")
+	errNoDevice  = errors.New("it names no device authorization endpoint: it has no device mode, or not for this address")
 )
 
 // statusError is an answer that is no success.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("it answered with status %d", int(e)) }
+
+// refusedError is an OAuth error code that another server answered with (RFC 6749 §5.2).
+type refusedError string
+
+func (e refusedError) Error() string { return "it refuses: " + oauthError(string(e)) }
+
+// refusalIn reads the error out of an answer; what is no JSON names none.
+func refusalIn(body []byte) refusedError {
+	var refusal struct {
+		Code string `json:"error"`
+	}
+	if json.Unmarshal(body, &refusal) != nil {
+		return ""
+	}
+	return refusedError(refusal.Code)
+}
 
 // okOnly is a transport that makes an error of every answer but 200 and redirects, so that nobody
 // takes an error page for a document.
@@ -132,13 +150,14 @@ func checkAddress(text string) (*url.URL, error) {
 func reason(err error) string {
 	var (
 		status   statusError
+		refused  refusedError
 		mismatch *oidc.IssuerMismatchError
 		refusal  *oauth2.RetrieveError
 		dns      *net.DNSError
 		cert     *tls.CertificateVerificationError
 		timeout  net.Error
 	)
-	for _, known := range []error{errForward, errForm, errPlain, errNoAddress} {
+	for _, known := range []error{errForward, errForm, errPlain, errNoAddress, errNoDevice, errTooMany} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -150,6 +169,8 @@ func reason(err error) string {
 		return "it names another issuer than the configured URL (they must be the same to the last slash)"
 	case errors.As(err, &status):
 		return status.Error()
+	case errors.As(err, &refused):
+		return refused.Error()
 	case errors.As(err, &refusal) && refusal.Response != nil && refusal.Response.StatusCode/100 == 5:
 		return statusError(refusal.Response.StatusCode).Error()
 	case errors.As(err, &refusal):
@@ -170,13 +191,14 @@ func reason(err error) string {
 	return "the conversation with it failed"
 }
 
-// oauthError passes on a code that a standard knows (RFC 6749 §4.1.2.1, §5.2; OpenID Connect
-// Core §3.1.2.6), and nothing else: it comes from outside.
+// oauthError passes on a code that a standard knows (RFC 6749 §4.1.2.1, §5.2; RFC 8628 §3.5;
+// OpenID Connect Core §3.1.2.6), and nothing else: it comes from outside.
 func oauthError(code string) string {
 	switch code {
 	case "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
 		"invalid_scope", "access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable",
-		"interaction_required", "login_required", "account_selection_required", "consent_required":
+		"interaction_required", "login_required", "account_selection_required", "consent_required",
+		"expired_token":
 		return code
 	}
 	return "an error that no standard names"

@@ -14,6 +14,8 @@ import (
 //	role/NAME            roleRecord
 //	used/SECONDS ID      empty: the browser login ID was completed; SECONDS is when its state
 //	                     ends, 8 bytes, big endian, Unix time
+//	done/SECONDS ID      finishedLogin: the direct login ID was signed in for and waits to be
+//	                     collected
 var (
 	mountKey  = []byte("key")
 	configKey = []byte("config")
@@ -22,6 +24,7 @@ var (
 const (
 	rolePrefix = "role/"
 	usedPrefix = "used/"
+	donePrefix = "done/"
 
 	keySize = 32
 	uidSize = 16
@@ -29,9 +32,19 @@ const (
 
 func roleKey(name string) []byte { return []byte(rolePrefix + name) }
 
-// usedKey of an empty id is the first key of that second.
-func usedKey(end time.Time, id []byte) []byte {
-	return append(binary.BigEndian.AppendUint64([]byte(usedPrefix), uint64(end.Unix())), id...)
+// endKey of an empty id is the first key of that second.
+func endKey(prefix string, end time.Time, id []byte) []byte {
+	return append(binary.BigEndian.AppendUint64([]byte(prefix), uint64(end.Unix())), id...)
+}
+
+func usedKey(end time.Time, id []byte) []byte { return endKey(usedPrefix, end, id) }
+func doneKey(end time.Time, id []byte) []byte { return endKey(donePrefix, end, id) }
+
+// finishedLogin is what a person has proved to the provider, for who began the login to collect.
+type finishedLogin struct {
+	// Said is a JSON object: the claims. By names the key set that vouched for them.
+	Said []byte `cbor:"1,keyasint"`
+	By   []byte `cbor:"2,keyasint"`
 }
 
 // configRecord is the configuration as it is stored.
@@ -50,6 +63,7 @@ type configRecord struct {
 	Algorithms       []string   `cbor:"12,keyasint,omitempty"`
 	DefaultRole      string     `cbor:"13,keyasint,omitempty"`
 	NamespaceInState bool       `cbor:"14,keyasint,omitempty"`
+	Special          special    `cbor:"15,keyasint,omitzero"`
 }
 
 // jwksPair is one of several key sets.
@@ -90,6 +104,7 @@ type roleRecord struct {
 	Leeways          leeways           `cbor:"29,keyasint"`
 	MaxAge           time.Duration     `cbor:"30,keyasint,omitempty"`
 	Verbose          bool              `cbor:"31,keyasint,omitempty"`
+	Returning        returning         `cbor:"32,keyasint,omitzero"`
 }
 
 // bounds are what a token must say for a role.

@@ -29,6 +29,7 @@ type roleNamed struct {
 type roleRequest struct {
 	roleNamed
 	auth.TokenParams
+	returningParams
 	RoleType         *string                `json:"role_type" doc:"oidc (the default of a new role) or jwt."`
 	UserClaim        *string                `json:"user_claim" doc:"Claim that names who logs in."`
 	UserClaimPointer *bool                  `json:"user_claim_json_pointer" doc:"Read user_claim as a JSON pointer."`
@@ -96,6 +97,7 @@ func (m *Method) writeRole(ctx context.Context, c *backend.Call, req *roleReques
 	if written.MaxTTL > c.Mount.MaxTTL {
 		c.Warn("token_max_ttl is greater than the backend mount's maximum TTL value; issued tokens' max TTL value will be truncated")
 	}
+	written.warnOfRedirects(c)
 	return nil, nil
 }
 
@@ -130,6 +132,9 @@ func (req *roleRequest) apply(r *roleRecord) error {
 	setSeconds(&r.Leeways.ClockSkew, req.ClockSkewLeeway)
 	setSeconds(&r.MaxAge, req.MaxAge)
 	if err := req.applyClaims(r); err != nil {
+		return err
+	}
+	if err := req.returningParams.apply(&r.Returning); err != nil {
 		return err
 	}
 	return r.Apply(req.TokenParams, auth.Synonyms{
@@ -262,7 +267,7 @@ func (r *roleRecord) judgeClaims() error {
 }
 
 func (r *roleRecord) judgeRedirects() error {
-	if len(r.RedirectURIs) == 0 {
+	if len(r.RedirectURIs) == 0 && r.Returning.Mode != byDevice {
 		return backend.Invalidf("'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.")
 	}
 	for i, text := range r.RedirectURIs {
@@ -276,6 +281,7 @@ func (r *roleRecord) judgeRedirects() error {
 
 type roleView struct {
 	auth.TokenView
+	returningView
 	RedirectURIs     []string          `json:"allowed_redirect_uris"`
 	BoundAudiences   []string          `json:"bound_audiences"`
 	BoundClaims      json.RawMessage   `json:"bound_claims"`
@@ -300,7 +306,7 @@ func (m *Method) readRole(ctx context.Context, _ *backend.Call, req *roleNamed) 
 		return nil, err
 	}
 	view := &roleView{
-		TokenView: r.View(), RedirectURIs: auth.NotNull(r.RedirectURIs), BoundAudiences: auth.NotNull(r.Bounds.Audiences),
+		TokenView: r.View(), returningView: r.Returning.view(), RedirectURIs: auth.NotNull(r.RedirectURIs), BoundAudiences: auth.NotNull(r.Bounds.Audiences),
 		BoundClaims: r.Bounds.Claims, BoundClaimsType: "string", BoundSubject: r.Bounds.Subject, ClaimMappings: r.ClaimMappings,
 		ClockSkewLeeway: whole(r.Leeways.ClockSkew), ExpirationLeeway: whole(r.Leeways.Expiration), GroupsClaim: r.GroupsClaim,
 		MaxAge: backend.Seconds(r.MaxAge), NotBeforeLeeway: whole(r.Leeways.NotBefore), Scopes: auth.NotNull(r.Scopes),

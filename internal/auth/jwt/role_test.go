@@ -32,6 +32,9 @@ func TestRoleErrors(t *testing.T) {
 		text string
 	}{
 		{"role_type", jwtRole(object{"role_type": "saml"}), "invalid 'role_type': saml"},
+		{"callback_mode", jwtRole(object{"callback_mode": "<script>"}), "invalid 'callback_mode': want client, direct or device"},
+		{"poll_interval", jwtRole(object{"poll_interval": 61}), "'poll_interval' is greater than 1m"},
+		{"poll_interval below 0", jwtRole(object{"poll_interval": -1}), "Field validation failed: error converting input for field \"poll_interval\": cannot provide negative value '-1'"},
 		{"bound_claims_type", jwtRole(object{"bound_claims_type": "regexp"}), "invalid 'bound_claims_type': regexp"},
 		{"glob and a number", jwtRole(object{"bound_claims_type": "glob", "bound_claims": object{"c": 5}}), `claim is not a string or list: claim "c" of a glob role`},
 		{"glob and a number in a list", jwtRole(object{"bound_claims_type": "glob", "bound_claims": object{"c": []any{"a", 5}}}), `claim is not a string: claim "c" of a glob role`},
@@ -108,6 +111,7 @@ func TestReadRole(t *testing.T) {
 		"bound_claims_type": "string", "bound_subject": "", "claim_mappings": object{"e": "mail"}, "clock_skew_leeway": 0.0,
 		"expiration_leeway": -1.0, "groups_claim": "", "max_age": 3600.0, "not_before_leeway": 30.0, "oidc_scopes": []any{"profile", "email"},
 		"role_type": "oidc", "user_claim": "sub", "user_claim_json_pointer": false, "verbose_oidc_logging": false,
+		"callback_mode": "client", "poll_interval": 0.0, "oidc_disable_confirmation": false,
 		"policies": []any{"p"}, "ttl": 60.0, "num_uses": 2.0, "bound_cidrs": []any{"10.0.0.1"},
 		"token_bound_cidrs": []any{"10.0.0.1"}, "token_explicit_max_ttl": 0.0, "token_max_ttl": 0.0, "token_no_default_policy": false,
 		"token_num_uses": 2.0, "token_period": 0.0, "token_policies": []any{"p"}, "token_ttl": 60.0, "token_type": "default",
@@ -127,6 +131,33 @@ func TestReadRole(t *testing.T) {
 	if keys := b.Keys(t, "role"); keys != nil {
 		t.Errorf("roles %v", keys)
 	}
+}
+
+// Contract: auth-methods §5.2 [B], how a login comes back: read as written, kept by an update that
+// does not name it, and warned of where a direct one would not come back to this mount.
+func TestRoleCallbackModes(t *testing.T) {
+	b := newBrowser(t, nil, nil)
+	reads := func(mode string, interval float64, unconfirmed bool) {
+		t.Helper()
+		got := b.Must(t, backend.Read, "role/r", nil)
+		if got["callback_mode"] != mode || got["poll_interval"] != interval || got["oidc_disable_confirmation"] != unconfirmed || got["role_type"] != "oidc" {
+			t.Errorf("read %v", got)
+		}
+	}
+	b.Must(t, backend.Update, "role/r", object{"callback_mode": "device", "poll_interval": "20s", "allowed_redirect_uris": ""})
+	reads("device", 20, false)
+	b.Must(t, backend.Update, "role/r", object{"token_ttl": "1m"})
+	b.Must(t, backend.Update, "role/r", object{"callback_mode": ""})
+	reads("device", 20, false)
+	for redirects, warned := range map[string]bool{serverRedirect: false, redirect: true, serverRedirect + "," + redirect: true} {
+		response, err := b.Do(t.Context(), backend.Update, "role/r", object{"callback_mode": "direct", "oidc_disable_confirmation": true, "allowed_redirect_uris": redirects})
+		if err != nil || (response != nil) != warned {
+			t.Errorf("%s: %+v, %v", redirects, response, err)
+		}
+	}
+	reads("direct", 20, true)
+	b.Must(t, backend.Update, "role/r", object{"callback_mode": "client", "oidc_disable_confirmation": false, "poll_interval": 0})
+	reads("client", 0, false)
 }
 
 // Two requests that create the same role: the second was not allowed to change one.
@@ -175,7 +206,13 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{"nothing", object{}, exactly},
 		{"two sources", with(object{"jwks_url": p.URL}), exactly},
-		{"provider_config", object{"provider_config": object{"provider": "azure"}}, "invalid provider_config: nothing here is special to one provider; leave it out"},
+		{"provider_config of another", object{"provider_config": object{"provider": "okta"}}, "invalid provider_config: the providers that something is special to here are azure and gsuite; leave it out for others"},
+		{"provider_config without provider", object{"provider_config": `{"graph_url": "https://x/"}`}, "invalid provider_config: the providers that something is special to here are azure and gsuite; leave it out for others"},
+		{"provider_config that is no object", object{"provider_config": "azure"}, "invalid provider_config: want an object, or its JSON text"},
+		{"provider_config of more", object{"provider_config": object{"provider": "azure", "x": "y"}}, "invalid provider_config: of azure only graph_url is taken"},
+		{"provider_config with a password", object{"provider_config": object{"provider": "azure", "graph_url": "https://u:canary@x/"}}, "invalid provider_config: graph_url: want a URL that begins with https://, and has no query"},
+		{"provider_config without OIDC", object{"provider_config": object{"provider": "azure"}, "oidc_discovery_url": p.URL}, "invalid provider_config: it is for OIDC: 'oidc_client_id' is not set"},
+		{"provider_config without TLS", object{"provider_config": object{"provider": "azure", "graph_url": "http://x/"}, "oidc_discovery_url": p.URL, "oidc_client_id": "x", "oidc_client_secret": "x"}, "invalid provider_config: an address in it has no https, although the provider has it"},
 		{"client id without secret", with(object{"oidc_client_id": "x"}), "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC"},
 		{"secret without client id", with(object{"oidc_client_secret": "x"}), "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC"},
 		{"client id without discovery", object{"jwks_url": p.URL, "oidc_client_id": "x", "oidc_client_secret": "y"}, "'oidc_discovery_url' must be set for OIDC"},

@@ -103,10 +103,15 @@ type browser struct {
 
 func newBrowser(t testing.TB, config, role object) *browser {
 	t.Helper()
+	return newBrowserOn(t, authtest.New(t, jwt.Patient(time.Minute)), config, role)
+}
+
+func newBrowserOn(t testing.TB, bench *authtest.Bench, config, role object) *browser {
+	t.Helper()
 	p := oidctest.NewTLS(t)
 	p.Person("ann", object{"groups": []string{"dev", "ops"}, "email": "ann@example.com"})
 	p.Person("eve", object{})
-	b := &browser{authtest.New(t, jwt.Patient(time.Minute)), p}
+	b := &browser{bench, p}
 	p.At(b.Clock.Now)
 	whole := object{
 		"oidc_discovery_url": p.URL, "oidc_discovery_ca_pem": p.CA, "oidc_client_id": oidctest.ClientID,
@@ -159,6 +164,68 @@ func (b *browser) finish(t testing.TB, data object) (*backend.Login, error) {
 		return nil, err
 	}
 	return response.Login, b.Store.Update(t.Context(), response.Login.Consume)
+}
+
+// page makes a call that is answered with a page, and checks that it is one.
+func (b *browser) page(t testing.TB, op backend.Operation, path string, data object) (int, string) {
+	t.Helper()
+	response, err := b.Do(t.Context(), op, path, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response.Login != nil || response.Raw == nil || response.Raw.ContentType != backend.PageType {
+		t.Fatalf("no page: %+v", response)
+	}
+	return response.Status, string(response.Raw.Body)
+}
+
+// polled is a login that the client polls for.
+type polled struct {
+	b                          *browser
+	address, state, code, mode string
+	interval                   string
+}
+
+// begin begins a login of role r.
+func (b *browser) begin(t testing.TB, data object) *polled {
+	t.Helper()
+	whole := object{"role": "r", "client_nonce": nonce}
+	for name, v := range data {
+		whole[name] = v
+	}
+	got := b.Must(t, backend.Update, "oidc/auth_url", whole)
+	text := func(name string) string { s, _ := got[name].(string); return s }
+	if text("auth_url") == "" || text("state") == "" {
+		t.Fatalf("the login does not begin: %v", got)
+	}
+	return &polled{b, text("auth_url"), text("state"), text("user_code"), text("callback_mode"), text("poll_interval")}
+}
+
+// poll asks once, an interval after the time before.
+func (p *polled) poll(t testing.TB) (*backend.Login, error) {
+	t.Helper()
+	p.b.Clock.Add(5 * time.Second)
+	return p.pollNow(t, nonce)
+}
+
+func (p *polled) pollNow(t testing.TB, nonce string) (*backend.Login, error) {
+	t.Helper()
+	return p.b.Login(t.Context(), "oidc/poll", object{"state": p.state, "client_nonce": nonce})
+}
+
+func (p *polled) answers(t testing.TB, text string) {
+	t.Helper()
+	_, err := p.poll(t)
+	authtest.Is(t, err, backend.Invalid, text)
+}
+
+func (p *polled) collects(t testing.TB) *backend.Login {
+	t.Helper()
+	l, err := p.poll(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func (b *browser) refusedBack(t testing.TB, data object, text string) {

@@ -132,7 +132,7 @@ func discover(ctx context.Context, c *clients, issuer string) (*description, err
 	if document.JWKSURL == "" {
 		return nil, errNoAddress
 	}
-	for _, address := range []string{document.JWKSURL, document.AuthURL, document.TokenURL, document.UserInfoURL} {
+	for _, address := range []string{document.JWKSURL, document.AuthURL, document.TokenURL, document.UserInfoURL, document.DeviceAuthURL} {
 		if address == "" {
 			continue
 		}

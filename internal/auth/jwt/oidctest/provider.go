@@ -1,6 +1,6 @@
 // Package oidctest owns a stand-in for an identity provider, for tests: discovery, key sets
-// that rotate, a page to sign in on, the token endpoint with PKCE, and the ways in which a
-// provider fails.
+// that rotate, a page to sign in on, the token endpoint with PKCE, device logins, and the ways
+// in which a provider fails.
 package oidctest
 
 import (
@@ -72,6 +72,13 @@ type Provider struct {
 		people  map[string]map[string]any
 		info    map[string]any
 		refusal string
+
+		devices      map[string]*deviceLogin
+		deviceAnswer map[string]any
+		hurry        int
+		described    map[string]any
+		memberships  any
+		workspace    workspace
 	}
 }
 
@@ -91,6 +98,7 @@ func start(t testing.TB, secure bool) *Provider {
 	p := &Provider{}
 	p.mu.now = time.Now
 	p.mu.counts, p.mu.codes, p.mu.people = map[string]int{}, map[string]grant{}, map[string]map[string]any{}
+	p.mu.devices = map[string]*deviceLogin{}
 	p.mu.lifted = make(chan struct{})
 	p.server = httptest.NewUnstartedServer(p.handler())
 	if secure {
@@ -129,6 +137,13 @@ func (p *Provider) Refuse(code string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.refusal = code
+}
+
+// Describe replaces members of the discovery document; a nil value takes one away.
+func (p *Provider) Describe(members map[string]any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.described = members
 }
 
 // Person adds somebody who can sign in, with the claims of their ID token beside the usual.
@@ -202,6 +217,12 @@ func (p *Provider) handler() http.Handler {
 	mux.HandleFunc("POST /authorize", p.signIn)
 	mux.HandleFunc("POST /token", p.token)
 	mux.HandleFunc("GET /userinfo", p.userInfo)
+	mux.HandleFunc("POST /google/token", p.googleToken)
+	mux.HandleFunc("GET /directory/groups", p.directoryGroups)
+	mux.HandleFunc("POST /graph/me/getMemberObjects", p.memberObjects)
+	mux.HandleFunc("POST /device_authorization", p.deviceEndpoint)
+	mux.HandleFunc("GET /device", p.devicePage)
+	mux.HandleFunc("POST /device", p.deviceDecision)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		p.mu.counts[r.URL.Path]++
@@ -264,11 +285,19 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) {
 	case Plain:
 		keys = "http" + strings.TrimPrefix(keys, "https")
 	}
-	answer(w, http.StatusOK, map[string]any{
+	all := map[string]any{
 		"issuer": issuer, "jwks_uri": keys, "authorization_endpoint": p.URL + "/authorize",
-		"token_endpoint": p.URL + "/token", "userinfo_endpoint": p.URL + "/userinfo",
+		"token_endpoint": p.URL + "/token", "userinfo_endpoint": p.URL + "/userinfo", "device_authorization_endpoint": p.URL + "/device_authorization",
 		"id_token_signing_alg_values_supported": []string{"ES256", "RS256", "EdDSA"},
-	})
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, v := range p.mu.described {
+		if all[name] = v; v == nil {
+			delete(all, name)
+		}
+	}
+	answer(w, http.StatusOK, all)
 }
 
 func (p *Provider) keySet(w http.ResponseWriter, _ *http.Request) {
@@ -335,19 +364,31 @@ func (p *Provider) signIn(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `</form><script>document.forms[0].submit()</script>`)
 }
 
-// token trades a code, once, for who shows the client's secret and PKCE's verifier.
-func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
+// client reads who asks, and says whether they show the client's secret.
+func client(r *http.Request) (id string, ok bool) {
 	id, secret, ok := r.BasicAuth()
 	if id, _ = url.QueryUnescape(id); ok {
 		secret, _ = url.QueryUnescape(secret)
+	} else {
+		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
 	}
+	return id, id == ClientID && secret == ClientSecret
+}
+
+// token trades a code, once, for who shows the client's secret and PKCE's verifier.
+func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
+	_, isClient := client(r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if isClient && r.PostFormValue("grant_type") != "authorization_code" {
+		p.deviceToken(w, r)
+		return
+	}
 	g, known := p.mu.codes[r.PostFormValue("code")]
 	delete(p.mu.codes, r.PostFormValue("code"))
 	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
 	switch {
-	case id != ClientID || secret != ClientSecret:
+	case !isClient:
 		answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid_client"})
 	case !known || g.redirect != r.PostFormValue("redirect_uri") || g.challenge != base64.RawURLEncoding.EncodeToString(sum[:]):
 		answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant", "error_description": "<script>alert(2)</script>"})
@@ -414,4 +455,34 @@ func (p *Provider) SignIn(t testing.TB, authURL, who string) (redirect *url.URL,
 		t.Fatalf("the provider answers the browser with %s", response.Status)
 	}
 	return redirect, redirect.Query()
+}
+
+// Memberships is what the part of Microsoft Graph that lists a person's groups answers: any JSON,
+// or a number, a status.
+func (p *Provider) Memberships(answer any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.memberships = answer
+}
+
+// memberObjects stands in for Microsoft Graph.
+func (p *Provider) memberObjects(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	who, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer access-")
+	var asked struct {
+		SecurityOnly *bool `json:"securityEnabledOnly"`
+	}
+	err := json.NewDecoder(r.Body).Decode(&asked)
+	status, isStatus := p.mu.memberships.(int)
+	switch {
+	case !ok || p.mu.people[who] == nil:
+		answer(w, http.StatusUnauthorized, map[string]any{"error": map[string]string{"code": "InvalidAuthenticationToken"}})
+	case err != nil || asked.SecurityOnly == nil:
+		answer(w, http.StatusBadRequest, map[string]any{"error": map[string]string{"code": "BadRequest"}})
+	case isStatus:
+		answer(w, status, map[string]any{"error": map[string]string{"code": "canary", "message": "access-" + who}})
+	default:
+		answer(w, http.StatusOK, p.mu.memberships)
+	}
 }
