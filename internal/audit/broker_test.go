@@ -45,7 +45,7 @@ func newRig(t testing.TB, change func(*audit.Deps)) *rig {
 		Clock: clock.NewManual(start),
 		// A disk that is busy is no device that fails.
 		Settings: audit.Settings{DeviceLimit: time.Minute},
-		Log:   slog.New(slog.NewTextHandler(r.logs, nil)),
+		Log:      slog.New(slog.NewTextHandler(r.logs, nil)),
 	}
 	if change != nil {
 		change(&r.deps)
