@@ -3,7 +3,6 @@ package token
 import (
 	"testing"
 
-	"jeton/internal/auth/authtest"
 	"jeton/internal/store/storetest"
 )
 
@@ -18,7 +17,7 @@ func TestRevokingAHundredThousandTokens(t *testing.T) {
 }
 
 func revokeBigTree(t *testing.T, size int, toTheEnd bool) {
-	inner := &authtest.Counting{Store: memory(t)}
+	inner := &storetest.Counting{Store: memory(t)}
 	faulty := storetest.Faulty(inner)
 	w := worldOver(t, faulty)
 	top := w.create(w.root, func(a *Ask) { a.Policies, a.TTL = []string{"web"}, "10h" })
