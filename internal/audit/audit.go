@@ -140,9 +140,18 @@ type RequestPart struct {
 	Headers map[string][]string
 	// CertificateSerial is the decimal serial of a verified client certificate.
 	CertificateSerial string
+	// Forwarded is the client certificate that a proxy named.
+	Forwarded ForwardedCertificate
 	// URI is the raw URI. Whatever follows the first question mark is left out: the
 	// parameters are in Data, hashed.
 	URI string
+}
+
+// ForwardedCertificate is a client certificate that a trusted proxy named. It is not verified: the
+// login method judges it.
+type ForwardedCertificate struct {
+	// Serial is decimal; By is the proxy's address.
+	Serial, By string
 }
 
 // ResponsePart is the response block. Contract: audit §5.3.

@@ -43,7 +43,9 @@ func newRig(t testing.TB, change func(*audit.Deps)) *rig {
 		Area:  r.area,
 		Types: map[string]audit.Factory{"file": file.Factory(nil)},
 		Clock: clock.NewManual(start),
-		Log:   slog.New(slog.NewTextHandler(r.logs, nil)),
+		// A disk that is busy is no device that fails.
+		Settings: audit.Settings{DeviceLimit: time.Minute},
+		Log:      slog.New(slog.NewTextHandler(r.logs, nil)),
 	}
 	if change != nil {
 		change(&r.deps)

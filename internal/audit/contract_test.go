@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"jeton/internal/audit"
 	"jeton/internal/audit/socket"
 	"jeton/internal/backend"
+	"jeton/internal/porttest"
 )
 
 // withSockets has socket devices as well, and little patience.
@@ -125,21 +125,10 @@ func TestRow3UnwritableIsRefused(t *testing.T) {
 	r.request(t, lookup())
 }
 
-// closedPort is an address where nobody listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestRow4OneGoodOneBroken(t *testing.T) {
 	r := newRig(t, withSockets)
 	path := r.enableFile(t, "good")
-	bad := audit.Spec{Type: "socket", Options: map[string]string{"address": closedPort(t)}}
+	bad := audit.Spec{Type: "socket", Options: map[string]string{"address": porttest.Free(t)}}
 	if err := r.Enable(t.Context(), "bad", bad); err == nil || !strings.HasPrefix(err.Error(), "audit backend failed test message: ") {
 		t.Errorf("enabling without skip_test: %v", err)
 	}

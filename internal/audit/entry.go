@@ -195,6 +195,8 @@ func (l *line) request(r *RequestPart, inClear []string, headers *headerTable) e
 	l.seconds("wrap_ttl", r.WrapTTL)
 	l.headers(r.Headers, headers)
 	l.str("client_certificate_serial_number", r.CertificateSerial)
+	l.str("forwarded_client_certificate_serial_number", r.Forwarded.Serial)
+	l.str("forwarded_client_certificate_by", r.Forwarded.By)
 	uri, _, _ := strings.Cut(r.URI, "?")
 	l.str("request_uri", uri)
 	l.close()

@@ -81,7 +81,23 @@ type Forwarded struct {
 	HopSkips            int64
 	RejectNotPresent    bool
 	RejectNotAuthorized bool
+	Certificate         ForwardedCertificate
 }
+
+// ForwardedCertificate says how trusted proxies name the client's certificate.
+type ForwardedCertificate struct {
+	// Header is the canonical name; "" is none believed.
+	Header string
+	// Decoders undo the header's encoding, in this order.
+	Decoders []string
+}
+
+// The decoders, by the names that they have in Vault. DER makes DER of PEM.
+const (
+	DecoderURL    = "URL"
+	DecoderBase64 = "BASE64"
+	DecoderDER    = "DER"
+)
 
 // ProxyProtocol says who may send PROXY protocol headers.
 type ProxyProtocol struct {
@@ -169,6 +185,9 @@ func decodeListener(s scope, l *Listener, b block) {
 
 // check judges a listener as a whole and says which key is to blame.
 func (l *Listener) check() (key string, err error) {
+	if key, err := l.checkCertificate(); err != nil {
+		return key, err
+	}
 	if l.Network == "unix" {
 		if l.Address == "" {
 			return "address", fmt.Errorf("'address' must be set to the path of the socket")
@@ -240,6 +259,9 @@ func listenerGrammar(network string) grammar[Listener] {
 			"x_forwarded_for_reject_not_present":    toggle(func(l *Listener) *bool { return &l.Forwarded.RejectNotPresent }),
 			"x_forwarded_for_reject_not_authorized": toggle(func(l *Listener) *bool { return &l.Forwarded.RejectNotAuthorized }),
 
+			"x_forwarded_for_client_cert_header":          text(func(l *Listener) *string { return &l.Forwarded.Certificate.Header }),
+			"x_forwarded_for_client_cert_header_decoders": words(func(l *Listener) *[]string { return &l.Forwarded.Certificate.Decoders }),
+
 			"custom_response_headers": customHeaders,
 			"cors_enabled":            toggle(func(l *Listener) *bool { return &l.CORS.Enabled }),
 			"cors_allowed_origins":    words(func(l *Listener) *[]string { return &l.CORS.AllowedOrigins }),
@@ -255,9 +277,7 @@ func listenerGrammar(network string) grammar[Listener] {
 			"tls_acme_ca_directory":                "certificates come from files",
 		},
 		refused: map[string]string{
-			"chroot_namespace":                            "there are no namespaces, so the listener would show everything",
-			"x_forwarded_for_client_cert_header":          "a client certificate is believed from the TLS connection alone",
-			"x_forwarded_for_client_cert_header_decoders": "a client certificate is believed from the TLS connection alone",
+			"chroot_namespace": "there are no namespaces, so the listener would show everything",
 		},
 	}
 	maps.Copy(g.keys, tlsKeys())

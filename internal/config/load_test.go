@@ -93,6 +93,16 @@ func TestWrong(t *testing.T) {
 		{"§3 negative max_request_duration", tlsListener("max_request_duration = -1"), "3:2", "listener.tcp.max_request_duration", "max_request_duration cannot be negative"},
 		{"§3 proxy protocol without addresses", tlsListener("proxy_protocol_behavior = \"deny_unauthorized\""), "3:2", "listener.tcp.proxy_protocol_behavior", "proxy_protocol_behavior set to allow or deny only authorized addresses but no proxy_protocol_authorized_addrs value"},
 		{"§3 bad CIDR", tlsListener("x_forwarded_for_authorized_addrs = [\"300.1.2.3/8\"]"), "3:2", "listener.tcp.x_forwarded_for_authorized_addrs", `"300.1.2.3/8" is neither an address nor a CIDR block`},
+		{"§3 client certificates from everybody", tlsListener(forwardedCert), "3:2", "listener.tcp.x_forwarded_for_client_cert_header", "x_forwarded_for_authorized_addrs must name the proxies: from anybody else"},
+		{"§3 client certificates from a network of all", tlsListener(forwardedCert + "x_forwarded_for_authorized_addrs = \"10.0.0.1,0.0.0.0/0\""), "3:2", "listener.tcp.x_forwarded_for_client_cert_header", "must name the proxies, not everybody (0.0.0.0/0)"},
+		{"§3 client certificates from whom a PROXY header of anybody names", tlsListener(forwardedCert + byProxy + "proxy_protocol_behavior = \"use_always\""), "3:2", "listener.tcp.x_forwarded_for_client_cert_header", "anybody could name a proxy's address"},
+		{"§3 client certificates in a header that means something else", tlsListener(strings.Replace(forwardedCert, "X-Cert", "X-Vault-Token", 1) + byProxy), "3:2", "listener.tcp.x_forwarded_for_client_cert_header", `the header "X-Vault-Token" has another meaning`},
+		{"§3 client certificates in a header that proxies drop", tlsListener(strings.Replace(forwardedCert, "X-Cert", "X_Cert", 1) + byProxy), "3:2", "listener.tcp.x_forwarded_for_client_cert_header", `"X_Cert" is not a header's name of letters, digits and dashes`},
+		{"§3 client certificates without decoders", tlsListener("x_forwarded_for_client_cert_header = \"X-Cert\"\n" + byProxy), "2:10", "listener.tcp.x_forwarded_for_client_cert_header_decoders", `"URL,DER" for nginx`},
+		{"§3 decoders that end in no certificate", tlsListener(strings.Replace(forwardedCert, "URL,DER", "DER,URL", 1) + byProxy), "4:1", "listener.tcp.x_forwarded_for_client_cert_header_decoders", "the last must be BASE64 or DER"},
+		{"§3 unknown decoder", tlsListener(strings.Replace(forwardedCert, "URL,DER", "HEX", 1) + byProxy), "4:1", "listener.tcp.x_forwarded_for_client_cert_header_decoders", `"HEX" is not one of BASE64, DER (which makes DER of PEM), URL`},
+		{"§3 decoders alone", tlsListener("x_forwarded_for_client_cert_header_decoders = [\"URL\", \"DER\"]"), "3:2", "listener.tcp.x_forwarded_for_client_cert_header_decoders", "there is nothing to decode without x_forwarded_for_client_cert_header"},
+		{"§3 client certificates by a unix socket", "storage \"inmem\" {}\nlistener \"unix\" {\n address = \"/s\"\n" + forwardedCert + byProxy + "}\n", "4:1", "listener.unix.x_forwarded_for_client_cert_header", "a unix socket's peer has no address"},
 		{"§3 header status", tlsListener("custom_response_headers {\n \"9xx\" { a = [\"b\"] }\n}"), "3:2", "listener.tcp.custom_response_headers", "invalid status code found in the server configuration: 9xx"},
 		{"§3 header value", tlsListener("custom_response_headers {\n \"2xx\" { a = \"b\" }\n}"), "3:2", "listener.tcp.custom_response_headers", "headers must be given in a list of strings"},
 		{"§3 header smuggling", tlsListener("custom_response_headers {\n \"2xx\" { a = [\"b\\r\\nc: d\"] }\n}"), "3:2", "listener.tcp.custom_response_headers", "headers must be given in a list of strings"},
@@ -136,6 +146,29 @@ func TestWrong(t *testing.T) {
 // tlsListener is a server with one TLS listener in which line 3 is given.
 func tlsListener(line string) string {
 	return "storage \"inmem\" {}\nlistener \"tcp\" { tls_cert_file = \"c\"\n " + line + "\n tls_key_file = \"k\"\n}\n"
+}
+
+// A header for client certificates, and who is believed about it.
+const (
+	forwardedCert = "x_forwarded_for_client_cert_header = \"X-Cert\"\nx_forwarded_for_client_cert_header_decoders = \"URL,DER\"\n"
+	byProxy       = "x_forwarded_for_authorized_addrs = \"10.0.0.1\"\n"
+)
+
+// TestForwardedCertificateKeys: contract config §3 x_forwarded_for_client_cert_header: the names become
+// canonical, the decoders are a list or one text, in any case, and their order is kept.
+func TestForwardedCertificateKeys(t *testing.T) {
+	for text, want := range map[string]ForwardedCertificate{
+		"":                      {},
+		forwardedCert + byProxy: {"X-Cert", []string{DecoderURL, DecoderDER}},
+		"x_forwarded_for_client_cert_header = \"x-ssl-CERT\"\nx_forwarded_for_client_cert_header_decoders = [\"base64\"]\n" + byProxy:                                                  {"X-Ssl-Cert", []string{DecoderBase64}},
+		strings.Replace(forwardedCert, "URL,DER", "url, base64, der", 1) + byProxy + "proxy_protocol_behavior = \"deny_unauthorized\"\nproxy_protocol_authorized_addrs = \"10.0.0.2\"": {"X-Cert", []string{DecoderURL, DecoderBase64, DecoderDER}},
+	} {
+		c := mustParse(t, tlsListener(text))
+		got := c.Listeners[0].Forwarded.Certificate
+		if got.Header != want.Header || !slices.Equal(got.Decoders, want.Decoders) || len(c.Warnings) != 0 {
+			t.Errorf("%s: %+v %v", text, got, c.Warnings)
+		}
+	}
 }
 
 // TestBlockShapes: contract config §1, all of these are the same listener.

@@ -55,6 +55,8 @@ type SanitizedListenerConfig struct {
 	MaxRequestSize   int64          `json:"max_request_size"`
 	MaxDuration      int64          `json:"max_request_duration"`
 	ForwardedTrusted []netip.Prefix `json:"x_forwarded_for_authorized_addrs,omitempty"`
+	CertHeader       string         `json:"x_forwarded_for_client_cert_header,omitempty"`
+	CertDecoders     []string       `json:"x_forwarded_for_client_cert_header_decoders,omitempty"`
 }
 
 // SanitizedSeal is one seal without its options.
@@ -115,6 +117,7 @@ func (c *Config) Sanitized() Sanitized {
 		s.Listeners = append(s.Listeners, SanitizedListener{Type: l.Network, Config: SanitizedListenerConfig{
 			Address: l.Address, ClusterAddress: l.ClusterAddress, TLSDisable: l.TLS.Disable, TLSCertFile: l.TLS.CertFile, TLSKeyFile: l.TLS.KeyFile,
 			TLSClientCAFile: l.TLS.ClientCAFile, MaxRequestSize: l.Limits.MaxSize, MaxDuration: seconds(l.Limits.MaxDuration), ForwardedTrusted: l.Forwarded.Authorized,
+			CertHeader: l.Forwarded.Certificate.Header, CertDecoders: l.Forwarded.Certificate.Decoders,
 		}})
 	}
 	if t := c.Telemetry; t != nil {

@@ -90,7 +90,9 @@ func TestDoneAfterTheEnd(t *testing.T) {
 	}
 }
 
-func TestDeadline(t *testing.T) {
+func TestDeadline(t *testing.T) { synctest.Test(t, testDeadline) }
+
+func testDeadline(t *testing.T) {
 	begin := time.Now()
 	soon, late := begin.Add(time.Minute), begin.Add(time.Hour)
 	parent, cancel := context.WithDeadline(t.Context(), soon)
@@ -103,7 +105,7 @@ func TestDeadline(t *testing.T) {
 		"its parent's is earlier": {For(parent, time.Hour), soon},
 		"only its parent's":       {Hurried(parent, t.Context()), soon},
 	} {
-		if got, ok := row.c.Deadline(); !ok || got.Sub(row.want).Abs() > time.Second {
+		if got, ok := row.c.Deadline(); !ok || !got.Equal(row.want) {
 			t.Errorf("%s: %v, %v", name, got, ok)
 		}
 	}

@@ -3,14 +3,14 @@ package identity
 import (
 	"testing"
 
-	"jeton/internal/auth/authtest"
 	"jeton/internal/backend"
+	"jeton/internal/store/storetest"
 )
 
 // Who logged in before is recognised, and proved again in the token's transaction, without a look at
 // the store: nothing is read, so that nothing is decoded. Only what changed is written.
 func TestCostOfLogin(t *testing.T) {
-	counted := &authtest.Counting{Store: memory(t)}
+	counted := &storetest.Counting{Store: memory(t)}
 	r := roomOver(t, counted)
 	defer r.Close()
 	g := r.group(GroupChange{ByName: "g", Type: "external", Policies: &[]string{"p"}})
@@ -27,18 +27,18 @@ func TestCostOfLogin(t *testing.T) {
 	rows := []struct {
 		name  string
 		login func()
-		want  authtest.Cost
+		want  storetest.Cost
 	}{
-		{"the first", login("up", "a", "v"), authtest.Cost{Views: 1, Updates: 1, Reads: 3, Writes: records + entries}},
-		{"the second", login("up", "a", "v"), authtest.Cost{Views: 1, Updates: 1, Reads: 2}},
-		{"the third", login("up", "A ", "v"), authtest.Cost{Updates: 1}},
-		{"with other metadata", login("up", "a", "w"), authtest.Cost{Updates: 1, Writes: records}},
-		{"after it", login("up", "a", "w"), authtest.Cost{Views: 1, Updates: 1, Reads: 1}},
-		{"after that", login("up", "a", "w"), authtest.Cost{Updates: 1}},
-		{"with groups, the first", login("ldap", "a", "v", "ops", "none"), authtest.Cost{Views: 1, Updates: 1, Reads: 5, Writes: records + entries + 1}},
-		{"with groups, the second", login("ldap", "a", "v", "ops", "none"), authtest.Cost{Views: 1, Updates: 1, Reads: 2}},
-		{"with groups, one of which is nobody's", login("ldap", "a", "v", "none", "OPS"), authtest.Cost{Updates: 1}},
-		{"of the one beside the other", login("up", "a", "w"), authtest.Cost{Updates: 1}},
+		{"the first", login("up", "a", "v"), storetest.Cost{Views: 1, Updates: 1, Gets: 3, Writes: records + entries}},
+		{"the second", login("up", "a", "v"), storetest.Cost{Views: 1, Updates: 1, Gets: 2}},
+		{"the third", login("up", "A ", "v"), storetest.Cost{Updates: 1}},
+		{"with other metadata", login("up", "a", "w"), storetest.Cost{Updates: 1, Writes: records}},
+		{"after it", login("up", "a", "w"), storetest.Cost{Views: 1, Updates: 1, Gets: 1}},
+		{"after that", login("up", "a", "w"), storetest.Cost{Updates: 1}},
+		{"with groups, the first", login("ldap", "a", "v", "ops", "none"), storetest.Cost{Views: 1, Updates: 1, Gets: 5, Writes: records + entries + 1}},
+		{"with groups, the second", login("ldap", "a", "v", "ops", "none"), storetest.Cost{Views: 1, Updates: 1, Gets: 2}},
+		{"with groups, one of which is nobody's", login("ldap", "a", "v", "none", "OPS"), storetest.Cost{Updates: 1}},
+		{"of the one beside the other", login("up", "a", "w"), storetest.Cost{Updates: 1}},
 	}
 	for _, row := range rows {
 		if got := counted.Of(row.login); got != row.want {

@@ -253,7 +253,7 @@ func TestOneLaneForAMount(t *testing.T) {
 	if n, err := r.Sweep(r.ctx); n != 1 || err != nil {
 		t.Fatalf("started %d, error %v", n, err)
 	}
-	patience, cancel := context.WithTimeout(r.ctx, 10*time.Second)
+	patience, cancel := context.WithTimeout(r.ctx, time.Minute)
 	defer cancel()
 	r.ok(r.outside.Await(patience, func(w *leasetest.World) bool { return w.Asked() == callers }))
 	if n, err := r.Sweep(r.ctx); n != 0 || err != nil {

@@ -55,7 +55,8 @@ func (m *Memo[T]) Get(key []byte) *T {
 }
 
 // Read returns what is remembered of key, or what decode makes of its value in r, which it then
-// remembers; for a key without a value the absent one.
+// remembers; for a key without a value the absent one. Those who read a key at the same time all get
+// what the first of them made.
 func (m *Memo[T]) Read(r store.Reader, key []byte, decode func(value []byte) (*T, error)) (*T, error) {
 	if v := m.Get(key); v != nil {
 		return v, nil
@@ -71,22 +72,25 @@ func (m *Memo[T]) Read(r store.Reader, key []byte, decode func(value []byte) (*T
 		return nil, err
 	}
 	if v != nil {
-		m.keep(r, key, v)
+		v = m.keep(r, key, v)
 	}
 	return v, nil
 }
 
-// keep remembers what was made of the value of key in r. What a transaction reads is not kept:
-// the transaction may have written it, and may fail.
-func (m *Memo[T]) keep(r store.Reader, key []byte, v *T) {
+// keep remembers what was made of the value of key in r, and returns what is remembered. What a
+// transaction reads is not kept: the transaction may have written it, and may fail.
+func (m *Memo[T]) keep(r store.Reader, key []byte, v *T) *T {
 	if _, writes := r.(store.Tx); writes {
-		return
+		return v
 	}
 	s := m.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.Position() < s.changed {
-		return
+		return v
+	}
+	if first := s.entries[string(key)]; first != nil {
+		return first
 	}
 	if len(s.entries) >= s.most {
 		// Any victim will do: what is in use comes back.
@@ -96,6 +100,7 @@ func (m *Memo[T]) keep(r store.Reader, key []byte, v *T) {
 		}
 	}
 	s.entries[string(key)] = v
+	return v
 }
 
 // Changed forgets what a commit changed.

@@ -82,6 +82,29 @@ func TestMemoReadsOnce(t *testing.T) {
 	}
 }
 
+// Whoever comes second to what two read at once gets what the first made: it may cost more than a
+// look at the store, and be told apart by its address. What is out of date is nobody's.
+func TestMemoGivesTheFirst(t *testing.T) {
+	m := NewMemo[string](100, nil)
+	at := func(position uint64) *state { return &state{values: map[string]string{"a": "1"}, position: position} }
+	var inner *string
+	outer, err := m.Read(at(1), []byte("a"), func(value []byte) (*string, error) {
+		var err error
+		inner, err = m.Read(at(2), []byte("a"), asText)
+		if err != nil {
+			return nil, err
+		}
+		return asText(value)
+	})
+	if err != nil || outer != inner || m.Get([]byte("a")) != inner {
+		t.Errorf("%p and %p, %v", outer, inner, err)
+	}
+	m.Changed(told(3, "a"))
+	if late := read(t, m, at(2), "a"); late != "1" || m.Get([]byte("a")) != nil {
+		t.Errorf("from before the change %q, kept %v", late, m.Get([]byte("a")) != nil)
+	}
+}
+
 // What the feed tells is never answered from before it, in whatever order the two come. Two
 // readers, one of them behind, stand for two nodes of which one lags.
 func TestMemoIsNeverStale(t *testing.T) {

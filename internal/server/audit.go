@@ -285,6 +285,9 @@ func (x *exchange) describeRequest(part *audit.RequestPart) {
 		part.ClientTokenAccessor = x.token.Accessor
 		part.ClientID = clientID(x.token)
 	}
+	if q.certifier.IsValid() {
+		part.Forwarded = audit.ForwardedCertificate{Serial: q.tls.PeerCertificates[0].SerialNumber.String(), By: q.certifier.String()}
+	}
 	if q.tls != nil && len(q.tls.VerifiedChains) > 0 && len(q.tls.PeerCertificates) > 0 {
 		part.CertificateSerial = q.tls.PeerCertificates[0].SerialNumber.String()
 	}

@@ -261,7 +261,7 @@ func (b *Bounds) awaitWaiting(t *testing.T, n int) {
 	t.Helper()
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); <-poll.C {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-poll.C {
 		b.mu.Lock()
 		waiting := b.waiting()
 		b.mu.Unlock()
@@ -284,7 +284,7 @@ func TestOldestWaiterGoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		rw := bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriter(conn))

@@ -9,16 +9,16 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"jeton/internal/auth/authtest"
 	"jeton/internal/auth/jwt/oidctest"
 	"jeton/internal/store/embedded"
+	"jeton/internal/store/storetest"
 )
 
 // logins is a server where a machine logs in by AppRole and by a JWT, over a store that counts.
 type logins struct {
 	*benched
 	t       *testing.T
-	counted *authtest.Counting
+	counted *storetest.Counting
 	// bodies are the logins by mount.
 	bodies map[string]string
 }
@@ -29,7 +29,7 @@ func newLogins(t *testing.T) *logins {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counted := &authtest.Counting{Store: inner}
+	counted := &storetest.Counting{Store: inner}
 	l := &logins{benched: benchedOver(t, counted), t: t, counted: counted, bodies: map[string]string{}}
 	l.do("POST", "sys/policies/acl/other", `{"policy":"path \"secret/data/*\" { capabilities = [\"read\"] }"}`)
 	l.do("POST", "auth/approle/role/bench", `{"role_id":"r-1"}`)
@@ -100,7 +100,7 @@ func TestCostOfLogins(t *testing.T) {
 	// The counts of facets are folded every so many changes, and the sweeper looks in now and then:
 	// what is compared is an average. One look or read more in each login is found all the same.
 	const times, some = 96, 96 / 2
-	average := func(operation func()) authtest.Cost {
+	average := func(operation func()) storetest.Cost {
 		operation()
 		operation()
 		return l.counted.Of(func() {
@@ -116,8 +116,8 @@ func TestCostOfLogins(t *testing.T) {
 			t.Errorf("%s: %d logins are %d views and %d transactions", mount, times, got.Views, got.Updates)
 		}
 		// A login's token is found by its entity and a pair of metadata as well, but hangs below nobody.
-		if got.Reads > made.Reads+some || got.Writes > made.Writes+times+some {
-			t.Errorf("%s: %d reads and %d writes, where tokens are made with %d and %d", mount, got.Reads, got.Writes, made.Reads, made.Writes)
+		if got.Reads() > made.Reads()+some || got.Writes > made.Writes+times+some {
+			t.Errorf("%s: %d reads and %d writes, where tokens are made with %d and %d", mount, got.Reads(), got.Writes, made.Reads(), made.Writes)
 		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"jeton/internal/config"
 )
@@ -79,7 +78,7 @@ func proxied(t *testing.T, rules config.ProxyProtocol) net.Addr {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := config.Listener{ProxyProtocol: rules, Timeouts: config.Timeouts{ReadHeader: 5 * time.Second}}
+	c := config.Listener{ProxyProtocol: rules, Timeouts: config.Timeouts{ReadHeader: patience}}
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, remoteOf(r.Context(), r.RemoteAddr).Addr().String())
 	})}

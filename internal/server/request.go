@@ -44,6 +44,8 @@ type request struct {
 	ofRaw   bool
 	headers http.Header
 	tls     *tls.ConnectionState
+	// certifier is the proxy that vouches for tls's certificate; invalid where the connection showed it.
+	certifier netip.Addr
 	// policyOverride is recorded in the audit log and otherwise without effect.
 	policyOverride bool
 	uri            string
@@ -56,7 +58,7 @@ const apiPrefix = "/v1/"
 // None of this needs a token: what it refuses is refused to everyone, before any work.
 func (s *Server) read(r *http.Request) (*request, error) {
 	req := &request{id: newRequestID(), headers: r.Header, tls: r.TLS, uri: r.RequestURI, token: presentedToken(r.Header)}
-	req.remote = remoteOf(r.Context(), r.RemoteAddr)
+	req.remote, req.certifier = remoteOf(r.Context(), r.RemoteAddr), certifiedBy(r.Context())
 	var query url.Values
 	if r.URL.RawQuery != "" {
 		query = r.URL.Query()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -34,7 +35,15 @@ func (s *Server) admitPeer(r *http.Request) (next *http.Request, refused *reply)
 	if named {
 		r = r.WithContext(context.WithValue(r.Context(), remoteKey{}, client))
 	}
-	return r, nil
+	switch next, err := certify(s.listener.Forwarded, r); {
+	case errors.Is(err, errLargeCertificate):
+		return next, errorsReply(http.StatusRequestHeaderFieldsTooLarge, err.Error())
+	case err != nil:
+		out := s.errorReply(err)
+		return next, &out
+	default:
+		return next, nil
+	}
 }
 
 // errorsReply is an error whose status no backend knows.
@@ -54,9 +63,8 @@ func forwarded(rules config.Forwarded, peer string, headers []string) (client ne
 		}
 		return client, false, nil
 	}
-	// A unix socket's peer has no address, and is nobody's proxy.
-	from, parseErr := netip.ParseAddrPort(peer)
-	if parseErr != nil || !containsIP(rules.Authorized, from.Addr()) {
+	from, ok := authorized(rules, peer)
+	if !ok {
 		if rules.RejectNotAuthorized {
 			return client, false, backend.Invalidf("client address not authorized for x-forwarded-for and configured to reject connection")
 		}
@@ -73,6 +81,13 @@ func forwarded(rules config.Forwarded, peer string, headers []string) (client ne
 		return client, false, backend.Invalidf("malformed x-forwarded-for header: the hop to use is not an IP address")
 	}
 	return netip.AddrPortFrom(ip, from.Port()), true, nil
+}
+
+// authorized says that the peer is one of the proxies that are believed. A unix socket's peer has no
+// address, and is nobody's proxy.
+func authorized(rules config.Forwarded, peer string) (proxy netip.AddrPort, ok bool) {
+	from, err := netip.ParseAddrPort(peer)
+	return from, err == nil && containsIP(rules.Authorized, from.Addr())
 }
 
 // hopAddr reads one hop: an address, with or without port and brackets.

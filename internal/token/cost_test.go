@@ -8,6 +8,7 @@ import (
 
 	"jeton/internal/record"
 	"jeton/internal/store"
+	"jeton/internal/store/storetest"
 )
 
 // tree puts size tokens below top, levels deep, and returns the last level.
@@ -41,25 +42,25 @@ func (w *world) tree(top *Issued, size, levels int) (leaves []*Issued) {
 
 // A token that is cached costs no look at the store, however often it is asked for.
 func TestCachedLookupTouchesNoStorage(t *testing.T) {
-	s := &counting{Store: memory(t)}
+	s := &storetest.Counting{Store: memory(t)}
 	w := worldOver(t, s)
 	leaf := w.child(w.child(w.plain()))
 	w.mustLive(leaf)
-	s.reset()
+	s.Reset()
 	for range 100 {
 		if _, err := w.request(leaf); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := s.views.Load() + s.updates.Load(); n != 0 {
+	if n := s.Views.Load() + s.Updates.Load(); n != 0 {
 		t.Errorf("%d looks at the store", n)
 	}
 	// A stranger's creation and revocation leave what is cached where it is.
 	stranger := w.plain()
 	w.revoke(stranger)
-	s.reset()
-	if _, err := w.request(leaf); err != nil || s.views.Load() != 0 {
-		t.Errorf("%d looks at the store after a leaf was revoked elsewhere; %v", s.views.Load(), err)
+	s.Reset()
+	if _, err := w.request(leaf); err != nil || s.Views.Load() != 0 {
+		t.Errorf("%d looks at the store after a leaf was revoked elsewhere; %v", s.Views.Load(), err)
 	}
 }
 
@@ -68,21 +69,21 @@ func TestCachedLookupTouchesNoStorage(t *testing.T) {
 func TestFirstLookupReadsTheAncestryAlone(t *testing.T) {
 	for _, depth := range []int{0, 1, 10, 100} {
 		t.Run(fmt.Sprintf("%d levels", depth), func(t *testing.T) {
-			s := &counting{Store: memory(t)}
+			s := &storetest.Counting{Store: memory(t)}
 			w := worldOver(t, s)
 			leaf := w.plain()
 			if depth > 0 {
 				leaf = w.chain(leaf, depth)
 			}
 			w.tree(w.plain(), 500, 5)
-			s.reset()
+			s.Reset()
 			w.reopen()
 			found, err := w.Find(w.ctx, leaf.Text)
 			if found == nil || err != nil {
 				t.Fatalf("found %v, %v", found, err)
 			}
 			// The leaf, depth ancestors, the root.
-			if gets, scanned := s.gets.Load(), s.scanned.Load(); gets > int64(depth)+2 || scanned > 1 {
+			if gets, scanned := s.Gets.Load(), s.Scanned.Load(); gets > int64(depth)+2 || scanned > 1 {
 				t.Errorf("%d reads, %d scanned", gets, scanned)
 			}
 		})
@@ -94,7 +95,7 @@ func TestFirstLookupReadsTheAncestryAlone(t *testing.T) {
 func TestRevokingATreeIsOneWrite(t *testing.T) {
 	for _, size := range []int{0, 10, 5_000} {
 		t.Run(fmt.Sprintf("%d tokens", size), func(t *testing.T) {
-			s := &counting{Store: memory(t)}
+			s := &storetest.Counting{Store: memory(t)}
 			w := worldOver(t, s)
 			top := w.create(w.root, func(a *Ask) { a.Policies, a.TTL = []string{"web"}, "10h" })
 			var leaves []*Issued
@@ -102,9 +103,9 @@ func TestRevokingATreeIsOneWrite(t *testing.T) {
 				leaves = w.tree(top, size, 10)
 				w.mustLive(leaves[0], leaves[len(leaves)-1])
 			}
-			s.reset()
+			s.Reset()
 			w.revoke(top)
-			if updates, writes, read := s.updates.Load(), s.writes.Load(), s.gets.Load()+s.scanned.Load(); updates != 1 || writes > 60 || read > 60 {
+			if updates, writes, read := s.Updates.Load(), s.Writes.Load(), s.Gets.Load()+s.Scanned.Load(); updates != 1 || writes > 60 || read > 60 {
 				t.Errorf("%d updates, %d writes, %d reads", updates, writes, read)
 			}
 			w.mustBeDead(top)
@@ -113,11 +114,11 @@ func TestRevokingATreeIsOneWrite(t *testing.T) {
 			}
 			const step = 100 * sweepBatch
 			for dealt := 1; dealt > 0; {
-				s.reset()
+				s.Reset()
 				var err error
 				dealt, err = w.Sweep(w.ctx)
 				w.ok(err)
-				if writes := s.writes.Load(); writes > step {
+				if writes := s.Writes.Load(); writes > step {
 					t.Fatalf("one step of the sweeper writes %d times", writes)
 				}
 			}
@@ -176,23 +177,23 @@ func TestCacheKeepsWhatWasWritten(t *testing.T) {
 // A new token's first request and a renewed token's next one cost no look at the store; a
 // revocation is seen all the same.
 func TestNewTokensAreCached(t *testing.T) {
-	s := &counting{Store: memory(t)}
+	s := &storetest.Counting{Store: memory(t)}
 	w := worldOver(t, s)
 	leaf := w.child(w.plain())
 	login := w.must(w.IssueLogin(w.ctx, loginOf("web"), loginMount, "auth/userpass/login/a", ""))
 	for _, i := range []*Issued{leaf, login} {
-		s.reset()
-		if _, err := w.request(i); err != nil || s.views.Load() != 0 {
-			t.Errorf("%d looks at the store for a new token; %v", s.views.Load(), err)
+		s.Reset()
+		if _, err := w.request(i); err != nil || s.Views.Load() != 0 {
+			t.Errorf("%d looks at the store for a new token; %v", s.Views.Load(), err)
 		}
 		if i == leaf {
 			if _, err := w.renew(i, time.Hour); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s.reset()
-		if _, err := w.request(i); err != nil || s.views.Load() != 0 {
-			t.Errorf("%d looks at the store for a renewed token; %v", s.views.Load(), err)
+		s.Reset()
+		if _, err := w.request(i); err != nil || s.Views.Load() != 0 {
+			t.Errorf("%d looks at the store for a renewed token; %v", s.Views.Load(), err)
 		}
 		w.revoke(i)
 		w.mustBeDead(i)

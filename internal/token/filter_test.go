@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"jeton/internal/store"
+	"jeton/internal/store/storetest"
 )
 
 func TestParseInstant(t *testing.T) {
@@ -83,7 +84,7 @@ func TestPageCostsTheSame(t *testing.T) {
 		"few of metadata": {Filter: Filter{MetaKey: "team", MetaValue: "rare"}, Sort: ByCreated},
 	}
 	cost := func(n int) map[string]int64 {
-		s := &counting{Store: memory(t)}
+		s := &storetest.Counting{Store: memory(t)}
 		w := worldOver(t, s)
 		crowded(w, n)
 		w.create(w.root, func(a *Ask) {
@@ -97,13 +98,13 @@ func TestPageCostsTheSame(t *testing.T) {
 		for _, name := range slices.Sorted(maps.Keys(queries)) {
 			q := queries[name]
 			q.Limit = 100
-			s.reset()
+			s.Reset()
 			page, err := w.Search(w.ctx, q)
 			w.ok(err)
 			if len(page.Rows) == 0 {
 				t.Fatalf("%s: nothing found", name)
 			}
-			costs[name] = s.gets.Load() + s.scanned.Load()
+			costs[name] = s.Gets.Load() + s.Scanned.Load()
 		}
 		return costs
 	}

@@ -283,15 +283,15 @@ func crowded(w *world, n int) (others []*Issued) {
 // tokens or twenty thousand.
 func TestJobCostsNothingToBegin(t *testing.T) {
 	cost := func(n int) (reads, writes int64) {
-		s := &counting{Store: memory(t)}
+		s := &storetest.Counting{Store: memory(t)}
 		w := worldOver(t, s)
 		crowded(w, n)
-		s.reset()
+		s.Reset()
 		w.revokeMatching(Filter{Policy: "web"})
-		if s.updates.Load() != 1 || s.views.Load() != 0 {
-			t.Errorf("%d tokens: %d transactions and %d views", n, s.updates.Load(), s.views.Load())
+		if s.Updates.Load() != 1 || s.Views.Load() != 0 {
+			t.Errorf("%d tokens: %d transactions and %d views", n, s.Updates.Load(), s.Views.Load())
 		}
-		return s.gets.Load() + s.scanned.Load(), s.writes.Load()
+		return s.Gets.Load() + s.Scanned.Load(), s.Writes.Load()
 	}
 	fewReads, fewWrites := cost(10)
 	reads, writes := cost(20_000)
@@ -302,22 +302,22 @@ func TestJobCostsNothingToBegin(t *testing.T) {
 
 // Each transaction of the clean-up is bounded, so that requests never wait long for it.
 func TestJobWorksInSmallSteps(t *testing.T) {
-	s := &counting{Store: memory(t)}
+	s := &storetest.Counting{Store: memory(t)}
 	w := worldOver(t, s)
 	crowded(w, 1000)
 	w.revokeMatching(Filter{Policy: "web"})
 	most := int64(0)
 	for {
-		s.reset()
+		s.Reset()
 		n, err := w.SweepJobs(w.ctx)
 		w.ok(err)
 		if n == 0 {
 			break
 		}
-		if s.updates.Load() != 1 {
-			t.Fatalf("a step of %d transactions", s.updates.Load())
+		if s.Updates.Load() != 1 {
+			t.Fatalf("a step of %d transactions", s.Updates.Load())
 		}
-		most = max(most, s.writes.Load())
+		most = max(most, s.Writes.Load())
 	}
 	if perToken := most / sweepBatch; perToken > 60 {
 		t.Errorf("%d writes in a step: %d for each token", most, perToken)

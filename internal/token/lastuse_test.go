@@ -26,25 +26,25 @@ func (w *world) use(i *Issued, from string) {
 
 // The promise: last use with time, address and count, without a write for each request.
 func TestLastUseWritesNothingByItself(t *testing.T) {
-	s := &counting{Store: memory(t)}
+	s := &storetest.Counting{Store: memory(t)}
 	w := worldOver(t, s)
 	i := w.plain()
 	w.mustLive(i)
-	s.reset()
+	s.Reset()
 	for n := range 1000 {
 		w.clock.Add(time.Millisecond)
 		w.use(i, []string{"192.0.2.1", "2001:db8::1"}[n%2])
 	}
-	if n := s.updates.Load() + s.views.Load(); n != 0 {
+	if n := s.Updates.Load() + s.Views.Load(); n != 0 {
 		t.Fatalf("a thousand uses looked at the store %d times", n)
 	}
 	w.ok(w.FlushUses(w.ctx))
-	if s.updates.Load() != 1 || s.writes.Load() > 3 {
-		t.Errorf("the flush is %d transactions with %d writes", s.updates.Load(), s.writes.Load())
+	if s.Updates.Load() != 1 || s.Writes.Load() > 3 {
+		t.Errorf("the flush is %d transactions with %d writes", s.Updates.Load(), s.Writes.Load())
 	}
-	s.reset()
+	s.Reset()
 	w.ok(w.FlushUses(w.ctx))
-	if s.updates.Load() != 0 {
+	if s.Updates.Load() != 0 {
 		t.Error("a flush of nothing writes")
 	}
 	for range 2 {
@@ -58,7 +58,7 @@ func TestLastUseWritesNothingByItself(t *testing.T) {
 
 // A flush of many is many bounded transactions.
 func TestFlushIsBounded(t *testing.T) {
-	s := &counting{Store: memory(t)}
+	s := &storetest.Counting{Store: memory(t)}
 	w := worldOver(t, s)
 	const size = 2*flushBatch + 1
 	crowded(w, size)
@@ -67,9 +67,9 @@ func TestFlushIsBounded(t *testing.T) {
 	for i := range page.Rows {
 		w.Used(page.Rows[i].Token, anywhere)
 	}
-	s.reset()
+	s.Reset()
 	w.ok(w.FlushUses(w.ctx))
-	if n, m := s.updates.Load(), s.writes.Load(); n != 3 || m != 3*int64(len(page.Rows)) {
+	if n, m := s.Updates.Load(), s.Writes.Load(); n != 3 || m != 3*int64(len(page.Rows)) {
 		t.Errorf("%d transactions with %d writes for %d tokens", n, m, len(page.Rows))
 	}
 }

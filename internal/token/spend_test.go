@@ -8,6 +8,7 @@ import (
 
 	"jeton/internal/backend"
 	"jeton/internal/store"
+	"jeton/internal/store/storetest"
 )
 
 func (w *world) limited(uses int) *Issued {
@@ -58,16 +59,16 @@ func TestUsesCountDown(t *testing.T) {
 
 // A token without limit costs no write, and neither does a batch token.
 func TestNothingToSpend(t *testing.T) {
-	s := &counting{Store: memory(t)}
+	s := &storetest.Counting{Store: memory(t)}
 	w := worldOver(t, s)
 	batch := w.create(w.root, func(a *Ask) { a.Type, a.Policies = "batch", []string{"web"} })
-	s.reset()
+	s.Reset()
 	for _, i := range []*Issued{w.root, batch} {
 		if _, err := w.request(i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := s.updates.Load(); n != 0 {
+	if n := s.Updates.Load(); n != 0 {
 		t.Errorf("%d updates", n)
 	}
 }

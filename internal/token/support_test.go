@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -334,58 +333,6 @@ func (w *world) records() (n int) {
 		}
 	}
 	return n
-}
-
-// counting is a store that counts what is asked of it.
-type counting struct {
-	store.Store
-	views, updates, gets, scanned, writes atomic.Int64
-}
-
-func (c *counting) reset() {
-	for _, n := range []*atomic.Int64{&c.views, &c.updates, &c.gets, &c.scanned, &c.writes} {
-		n.Store(0)
-	}
-}
-
-func (c *counting) View(ctx context.Context, fn func(store.Reader) error) error {
-	c.views.Add(1)
-	return c.Store.View(ctx, func(r store.Reader) error { return fn(countingReader{r, c}) })
-}
-
-func (c *counting) Update(ctx context.Context, fn func(store.Tx) error) error {
-	c.updates.Add(1)
-	return c.Store.Update(ctx, func(tx store.Tx) error { return fn(countingTx{countingReader{tx, c}, tx}) })
-}
-
-type countingReader struct {
-	store.Reader
-	c *counting
-}
-
-func (r countingReader) Get(key []byte) ([]byte, error) {
-	r.c.gets.Add(1)
-	return r.Reader.Get(key)
-}
-
-func (r countingReader) Scan(in store.Range, fn func(k, v []byte) (bool, error)) error {
-	return r.Reader.Scan(in, func(k, v []byte) (bool, error) {
-		r.c.scanned.Add(1)
-		return fn(k, v)
-	})
-}
-
-type countingTx struct {
-	countingReader
-	tx store.Tx
-}
-
-func (t countingTx) Put(k, v []byte) error   { t.c.writes.Add(1); return t.tx.Put(k, v) }
-func (t countingTx) Delete(k []byte) error   { t.c.writes.Add(1); return t.tx.Delete(k) }
-func (t countingTx) Withdraw(k []byte) error { t.c.writes.Add(1); return t.tx.Withdraw(k) }
-func (t countingTx) DeleteRange(from, to []byte) error {
-	t.c.writes.Add(1)
-	return t.tx.DeleteRange(from, to)
 }
 
 // loginOf is a login that earned policies.

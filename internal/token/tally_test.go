@@ -47,13 +47,13 @@ func TestCountsOverFailures(t *testing.T) {
 
 // A token's creation reads no count that the commit before it wrote.
 func TestCreationReadsNoCounts(t *testing.T) {
-	s := &counting{Store: memory(t)}
+	s := &storetest.Counting{Store: memory(t)}
 	w := worldOver(t, s)
 	w.plain()
-	s.reset()
+	s.Reset()
 	w.plain()
 	// The parent, twice: it is asked for again where it counts.
-	if n := s.gets.Load(); n > 2 {
+	if n := s.Gets.Load(); n > 2 {
 		t.Errorf("a creation reads %d records", n)
 	}
 }

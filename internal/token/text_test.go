@@ -3,6 +3,8 @@ package token
 import (
 	"strings"
 	"testing"
+
+	"jeton/internal/store/storetest"
 )
 
 // Contract: tokens §1.2, and the design's 90 to 100 characters that scanners know.
@@ -46,7 +48,7 @@ func TestNoTextIsStored(t *testing.T) {
 // A token that was not made here is refused without a look at the store: whatever byte of it
 // was changed, cut or added.
 func TestTamperedTextTouchesNoStorage(t *testing.T) {
-	s := &counting{Store: memory(t)}
+	s := &storetest.Counting{Store: memory(t)}
 	w := worldOver(t, s)
 	service := w.plain()
 	batch := w.create(w.root, func(a *Ask) { a.Type, a.Policies, a.Orphan = "batch", []string{"web"}, true })
@@ -67,7 +69,7 @@ func TestTamperedTextTouchesNoStorage(t *testing.T) {
 	}
 	bad = append(bad, "", ".", "hvs.", "hvb.", "hvr.x", "s.abcdefghijklmnopqrstuvwx", "hvs."+strings.Repeat("!", 24),
 		"hvs."+strings.Repeat("a", 23), "hvs."+strings.Repeat("a", 25), strings.Repeat("a", maxText+1), "hvb."+strings.Repeat("A", maxText))
-	s.reset()
+	s.Reset()
 	for _, text := range bad {
 		found, err := w.Find(w.ctx, text)
 		w.ok(err)
@@ -75,7 +77,7 @@ func TestTamperedTextTouchesNoStorage(t *testing.T) {
 			t.Fatalf("a tampered token of %d characters is good", len(text))
 		}
 	}
-	if n := s.views.Load() + s.updates.Load(); n != 0 {
+	if n := s.Views.Load() + s.Updates.Load(); n != 0 {
 		t.Errorf("%d looks at the store for %d tampered tokens", n, len(bad))
 	}
 	w.mustLive(service, batch)

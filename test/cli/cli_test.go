@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,10 +22,12 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"jeton/internal/porttest"
 )
 
 // patience bounds how long a server may take to start or stop.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // build compiles the program into dir, under both of its names.
 func build(dir string) error {
@@ -48,18 +49,20 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			port, err := freePort()
+			address, release, err := porttest.Reserve()
 			if err != nil {
 				return err
 			}
+			e.Defer(release)
 			home := filepath.Join(e.WorkDir, "home")
 			if err := os.Mkdir(home, 0o700); err != nil {
 				return err
 			}
 			e.Setenv("HOME", home)
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
-			e.Setenv("PORT", strconv.Itoa(port))
-			e.Setenv("VAULT_ADDR", "http://127.0.0.1:"+strconv.Itoa(port))
+			_, port, _ := strings.Cut(address, ":")
+			e.Setenv("PORT", port)
+			e.Setenv("VAULT_ADDR", "http://"+address)
 			e.Values[serverKey{}] = &server{}
 			return nil
 		},
@@ -85,17 +88,6 @@ func TestEveryRowOfSection9HasAScript(t *testing.T) {
 			t.Errorf("no row for §9.%d", n)
 		}
 	}
-}
-
-// freePort finds a port nobody listens on. Somebody could take it before the
-// server does; then the script fails and says so.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 type serverKey struct{}

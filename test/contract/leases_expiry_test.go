@@ -102,7 +102,7 @@ func TestLeasesExpiry(t *testing.T) {
 			if _, err := h.Leases.Sweep(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if err := l.world.Await(ctx, func(w *leasetest.World) bool { return w.Revoked(name) == 1 }); err != nil {
 				t.Fatal(err)

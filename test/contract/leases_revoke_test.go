@@ -30,7 +30,7 @@ func TestLeasesRevoke(t *testing.T) {
 		{"leases §3 sync false answers 202 and the sweeper does the work at once", func(t *testing.T, l *leasing) {
 			id, name := l.creds(l.root, "db/creds/ro")
 			l.do("POST", "sys/leases/revoke", l.root, m{"lease_id": id, "sync": false}).is(202)
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			// Nobody sweeps here but the server itself.
 			if err := l.world.Await(ctx, func(w *leasetest.World) bool { return w.Revoked(name) == 1 }); err != nil {

@@ -11,7 +11,7 @@ import (
 // await asks until ok, for what the server does behind its answers.
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	tick, end := time.NewTicker(10*time.Millisecond), time.NewTimer(30*time.Second)
+	tick, end := time.NewTicker(10*time.Millisecond), time.NewTimer(time.Minute)
 	defer tick.Stop()
 	defer end.Stop()
 	for !ok() {

@@ -54,7 +54,7 @@ func TestSystemRotationWhenDue(t *testing.T) {
 	h.do("PUT", "sys/seal", h.root, nil).empty()
 	h.wall.advance(25 * time.Hour)
 	h.do("PUT", "sys/unseal", "", m{"key": hex.EncodeToString(h.unseal)}).is(200)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for h.do("GET", "sys/key-status", h.root, nil).is(200).number("data", "term") != 2 {
 		if ctx.Err() != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"jeton/internal/porttest"
 )
 
 // TestOperationsFollowed follows docs/operations.md from an empty machine to a server with TLS, an
@@ -24,14 +26,7 @@ func TestOperationsFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := porttest.Free(t)
 	here := strings.NewReplacer("/etc/jeton", dir+"/etc/jeton", "/var/lib/jeton", dir+"/var/lib/jeton", "/var/log/jeton", dir+"/var/log/jeton",
 		"/var/backups", dir+"/var/backups", "0.0.0.0:8200", address, "jeton.example.com:8200", address, "DNS:jeton.example.com", "IP:127.0.0.1",
 		// The machine has no group of that name.

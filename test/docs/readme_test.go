@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"jeton/internal/config"
+	"jeton/internal/porttest"
 )
 
 const (
@@ -196,14 +196,7 @@ func launchServer(t *testing.T, more ...string) (address string) {
 	if _, err := os.Stat(bin); err != nil {
 		lack(t, "bin/jeton (`make build`)")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address = porttest.Free(t)
 	cmd := exec.Command(bin, append(append(makeRun(t, address), "-dev-no-store-token"), more...)...)
 	cmd.Env = append(cleanEnvironment(), "HOME="+t.TempDir())
 	var logged bytes.Buffer

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"jeton/internal/porttest"
 )
 
 // acknowledged is what writers were told is done, each with what it means.
@@ -195,7 +197,7 @@ func TestSecondServerOnTheSameData(t *testing.T) {
 	s := startProduction(t)
 	// Its own listener and certificates, the first one's data.
 	other := &server{t: t, dir: t.TempDir()}
-	other.args = []string{"server", "-config=" + writeConfig(t, other.dir, filepath.Join(s.dir, "data"), freeAddress(t), writeCertificates(t, other.dir))}
+	other.args = []string{"server", "-config=" + writeConfig(t, other.dir, filepath.Join(s.dir, "data"), porttest.Free(t), writeCertificates(t, other.dir))}
 	p, err := other.launch("")
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/vault/api"
+
+	"jeton/internal/porttest"
 )
 
 // canaryOfSecrets is in every value of the source: the state file and the reports must not have it.
@@ -514,7 +516,7 @@ func TestImportRefusals(t *testing.T) {
 		{"the token as an argument", nil, []string{"-source-address=" + source.addr, "-source-token=root"}, 1, "Set JETON_SOURCE_TOKEN, or name a file with -source-token-file"},
 		{"itself", env, []string{"-source-address=" + destination.addr}, 2, "source and destination are the same server"},
 		{"a wrong token", []string{"VAULT_SOURCE_TOKEN=wrong"}, []string{"-source-address=" + source.addr}, 2, "the source does not take the token"},
-		{"nobody there", env, []string{"-source-address=http://" + freeAddress(t)}, 2, "the source does not answer"},
+		{"nobody there", env, []string{"-source-address=http://" + porttest.Free(t)}, 2, "the source does not answer"},
 		{"another's state", env, []string{"-source-address=" + source.addr, "-state=" + other}, 2, "is the state of an import between other servers"},
 		{"no state at all", env, []string{"-source-address=" + source.addr, "-state=" + notOurs}, 2, "is not the state of an import"},
 		{"too many at a time", env, []string{"-source-address=" + source.addr, "-parallel=1000"}, 1, "-parallel must be between 1 and 64"},

@@ -7,9 +7,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"jeton/internal/porttest"
 )
 
 // What real clients lean on, by the contract's numbers (observed: what real clients lean on).
@@ -25,7 +26,7 @@ func TestLeanedOn1Configuration(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := &server{t: t, dir: t.TempDir()}
-			host := freeAddress(t)
+			host := porttest.Free(t)
 			s.addr, s.ca = "https://"+host, writeCertificates(t, s.dir).ca
 			config := fmt.Sprintf(`{"backend": {"inmem": {}}, "listener": `+listener+`, "disable_mlock": true, "default_lease_ttl": "768h", "max_lease_ttl": "768h"}`, host)
 			path := filepath.Join(s.dir, "server.json")
@@ -58,7 +59,7 @@ func TestLeanedOn2Version(t *testing.T) {
 func TestLeanedOn3DevFlags(t *testing.T) {
 	t.Parallel()
 	s := &server{t: t, dir: t.TempDir(), root: "two-words"}
-	host := freeAddress(t)
+	host := porttest.Free(t)
 	certs := filepath.Join(s.dir, "certs")
 	if err := os.Mkdir(certs, 0o700); err != nil {
 		t.Fatal(err)
@@ -134,8 +135,8 @@ func TestLeanedOn9ExitCodes(t *testing.T) {
 		{2, nil, "read secret/data/nothing"},
 		{2, nil, "list nowhere/at/all"},
 		{2, []string{"VAULT_TOKEN=junk"}, "token lookup"},
-		{1, []string{"VAULT_ADDR=" + unusedAddress(t)}, "status"},
-		{2, []string{"VAULT_ADDR=" + unusedAddress(t)}, "token lookup"},
+		{1, []string{"VAULT_ADDR=http://" + porttest.Free(t)}, "status"},
+		{2, []string{"VAULT_ADDR=http://" + porttest.Free(t)}, "token lookup"},
 		{127, nil, "no-such-command"},
 		{0, nil, "operator seal"},
 		{2, nil, "status"},
@@ -146,12 +147,6 @@ func TestLeanedOn9ExitCodes(t *testing.T) {
 			t.Errorf("%s %v: want exit code %d, got %d\n%s%s", row.args, row.env, row.want, r.code, r.out, r.errOut)
 		}
 	}
-}
-
-// unusedAddress is an address that was free a moment ago.
-func unusedAddress(t *testing.T) string {
-	t.Helper()
-	return "http://" + freeAddress(t)
 }
 
 // 10: wrapping by sys/wrapping/wrap, with the header, and the life of what it gives.
@@ -168,7 +163,7 @@ func TestLeanedOn10Wrapping(t *testing.T) {
 	if a := s.raw("GET", "secret/data/a", wrapped, nil); a.status != 403 {
 		t.Errorf("as a token: %d %s", a.status, a.text)
 	}
-	await(t, 10*time.Second, "the end of a wrapping token of two seconds", func() bool {
+	await(t, patience, "the end of a wrapping token of two seconds", func() bool {
 		return s.raw("POST", "sys/wrapping/lookup", "", object{"token": wrapped}).status == 400
 	})
 	if a := s.raw("POST", "sys/wrapping/unwrap", wrapped, nil); a.status != 400 || !strings.Contains(a.text, "wrapping token is not valid or does not exist") {

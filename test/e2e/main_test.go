@@ -83,7 +83,7 @@ func python(t *testing.T) string {
 }
 
 // patience bounds what should be done at once, on a machine that is busy.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // await asks every 50 ms until the answer is yes. It is for what only time or another
 // process brings about; where neither is at work, ask once.

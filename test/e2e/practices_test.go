@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/vault/api"
+
+	"jeton/internal/porttest"
 )
 
 // The document's last practice: token usage can be followed in the audit file, by the hash
@@ -150,7 +152,7 @@ func (s *server) get(t *testing.T, path, token string) int {
 func TestDevServerLogsInItsOwner(t *testing.T) {
 	t.Parallel()
 	s := &server{t: t, dir: t.TempDir(), root: "a-root-of-my-own"}
-	host := freeAddress(t)
+	host := porttest.Free(t)
 	s.addr = "http://" + host
 	s.args = []string{"server", "-dev", "-dev-root-token-id=" + s.root, "-dev-listen-address=" + host}
 	s.start("Root Token:")

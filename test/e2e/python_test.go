@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"jeton/internal/porttest"
 )
 
 // Every method of hvac that has a server side here, on a development server, and on a real one
@@ -48,7 +50,7 @@ func TestHvacHarness(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, port, err := net.SplitHostPort(freeAddress(t))
+	_, port, err := net.SplitHostPort(porttest.Free(t))
 	if err != nil {
 		t.Fatal(err)
 	}

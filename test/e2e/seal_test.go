@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"jeton/internal/porttest"
 )
 
 // keyServer is a server whose transit engine has a key for others' seals, and a token for it.
@@ -200,7 +202,7 @@ func TestTransitSealKeysAway(t *testing.T) {
 // A server that was never initialised says what is missing to do so, and nothing is made by halves.
 func TestTransitSealInitWhileAway(t *testing.T) {
 	t.Parallel()
-	s, _ := withSeal(t, "seal \"transit\" {\n address = \"http://"+freeAddress(t)+"\"\n token = \"hvs.canary\"\n key_name = \"k\"\n mount_path = \"transit\"\n}\n")
+	s, _ := withSeal(t, "seal \"transit\" {\n address = \"http://"+porttest.Free(t)+"\"\n token = \"hvs.canary\"\n key_name = \"k\"\n mount_path = \"transit\"\n}\n")
 	s.start("server started!")
 	t.Cleanup(s.stop)
 	r := s.run(nil, "jeton", "operator", "init")

@@ -32,7 +32,7 @@ func TestSeedPythonApplication(t *testing.T) {
 	interpreter := python(t)
 	eachMode(t, func(t *testing.T, s *server) {
 		roleID, secretID := s.appRole("database-app", `path "secret/data/myapp/*" { capabilities = ["read"] }`,
-			map[string]any{"token_ttl": "2s", "token_max_ttl": "6s"})
+			map[string]any{"token_ttl": "4s", "token_max_ttl": "12s"})
 		s.must("jeton", "kv", "put", "secret/myapp/database", "host=db-one")
 		app := startProgram(t, s, []string{"PYTHONDONTWRITEBYTECODE=1", "VAULT_ROLE_ID=" + roleID, "VAULT_SECRET_ID=" + secretID},
 			interpreter, program(t, "application.py"))

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"jeton/internal/porttest"
 )
 
 // server is a server of our own, in a directory of its own, with a home of its own.
@@ -63,7 +64,7 @@ func eachMode(t *testing.T, test func(*testing.T, *server)) {
 func startDev(t *testing.T, more ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir(), root: "root"}
-	host := freeAddress(t)
+	host := porttest.Free(t)
 	s.addr = "http://" + host
 	s.args = append([]string{"server", "-dev", "-dev-root-token-id=root", "-dev-no-store-token",
 		"-dev-listen-address=" + host}, more...)
@@ -103,7 +104,7 @@ func (s *server) begin() {
 func newProduction(t *testing.T, more ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: t.TempDir()}
-	host := freeAddress(t)
+	host := porttest.Free(t)
 	s.addr = "https://" + host
 	certificate := writeCertificates(t, s.dir)
 	s.ca = certificate.ca
@@ -135,18 +136,6 @@ disable_mlock = true
 		t.Fatal(err)
 	}
 	return path
-}
-
-// freeAddress finds a port nobody listens on. Somebody could take it before the server
-// does; then the server ends and the test says so.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // start starts the process and waits for the line that says it is ready.

@@ -32,7 +32,7 @@ func TestConsulTemplate(t *testing.T) {
 		// Version 1 says by ttl when to read again.
 		s.must("vault", "kv", "put", "plain/app", "user=scott", "ttl=2s")
 		s.policy("app", `path "secret/data/app" { capabilities = ["read"] } path "plain/app" { capabilities = ["read"] }`)
-		const period = 4 * time.Second
+		const period = 8 * time.Second
 		holder := auth(t, s, map[string]any{"policies": []string{"app"}, "period": period.String()}).ClientToken
 		rendered := s.render(program, holder, `user={{ with secret "plain/app" }}{{ .Data.user }}{{ end }} password={{ with secret "secret/app" }}{{ .Data.data.password }}{{ end }}`)
 

@@ -43,7 +43,7 @@ class TokenManager:
 
     def stop(self):
         self._stop.set()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=60)
         assert self.ended()
         self.client.auth.token.revoke_self()
 
@@ -62,24 +62,25 @@ def renewals(manager):
 admin = client()
 policy("app", 'path "secret/data/*" { capabilities = ["read"] }')
 
-# All at once, as each needs seconds of its own.
-steady = manage(ttl="2s", explicit_max_ttl="1h")
-capped = manage(ttl="2s", explicit_max_ttl="5s")
-revoked = manage(ttl="2s")
+# All at once, as each needs seconds of its own. More than half of each TTL is left for a busy
+# machine to renew in.
+steady = manage(ttl="6s", explicit_max_ttl="1h")
+capped = manage(ttl="6s", explicit_max_ttl="12s")
+revoked = manage(ttl="6s")
 
 # Renewed over and over to its whole TTL.
-eventually(20, "five renewals", lambda: len(renewals(steady)) >= 5)
-assert all(ttl == 2 for ttl in renewals(steady)), steady.events
+eventually(60, "five renewals", lambda: len(renewals(steady)) >= 5)
+assert all(ttl == 6 for ttl in renewals(steady)), steady.events
 assert alive(steady.client.token)
 
 # Renewed to its max TTL and no further: then it is refused, and the loop ends.
-eventually(20, "the end at the max TTL", capped.ended)
-assert capped.events[-1][0] == "refused" and 2 in renewals(capped), capped.events
+eventually(60, "the end at the max TTL", capped.ended)
+assert capped.events[-1][0] == "refused" and 6 in renewals(capped), capped.events
 assert not alive(capped.client.token)
 
 # Revoked behind its back: the loop ends with the next refusal.
 admin.auth.token.revoke(revoked.client.token)
-eventually(10, "the end after revocation", revoked.ended)
+eventually(60, "the end after revocation", revoked.ended)
 assert revoked.events[-1][0] == "refused", revoked.events
 
 # Stopped: revoked on shutdown.

@@ -7,6 +7,7 @@ import (
 	"jeton/internal/auth/approle"
 	"jeton/internal/auth/authtest"
 	"jeton/internal/backend"
+	"jeton/internal/store/storetest"
 )
 
 // A login with what has logged in before reads nothing, so that nothing is decoded: not before its
@@ -22,21 +23,21 @@ func TestCostOfLogin(t *testing.T) {
 	rows := []struct {
 		name, role, secret string
 		before             func()
-		want               authtest.Cost
+		want               storetest.Cost
 	}{
-		{"the first", id, unlimited, nil, authtest.Cost{Views: 1, Updates: 1, Reads: 3, Writes: 1}},
-		{"another", id, unlimited, nil, authtest.Cost{Updates: 1}},
-		{"a minute later", id, unlimited, func() { b.Clock.Add(time.Minute) }, authtest.Cost{Updates: 1, Writes: 1}},
-		{"with the last of its uses", id, once, nil, authtest.Cost{Views: 1, Updates: 1, Reads: 1, Writes: 3}},
-		{"of few uses", id, limited, nil, authtest.Cost{Views: 1, Updates: 1, Reads: 1, Writes: 1}},
-		{"of fewer uses", id, limited, nil, authtest.Cost{Views: 1, Updates: 1, Reads: 1, Writes: 1}},
-		{"without a secret id, the first", open, "", nil, authtest.Cost{Views: 1, Updates: 1, Reads: 2}},
-		{"without a secret id", open, "", nil, authtest.Cost{Updates: 1}},
+		{"the first", id, unlimited, nil, storetest.Cost{Views: 1, Updates: 1, Gets: 3, Writes: 1}},
+		{"another", id, unlimited, nil, storetest.Cost{Updates: 1}},
+		{"a minute later", id, unlimited, func() { b.Clock.Add(time.Minute) }, storetest.Cost{Updates: 1, Writes: 1}},
+		{"with the last of its uses", id, once, nil, storetest.Cost{Views: 1, Updates: 1, Gets: 1, Writes: 3}},
+		{"of few uses", id, limited, nil, storetest.Cost{Views: 1, Updates: 1, Gets: 1, Writes: 1}},
+		{"of fewer uses", id, limited, nil, storetest.Cost{Views: 1, Updates: 1, Gets: 1, Writes: 1}},
+		{"without a secret id, the first", open, "", nil, storetest.Cost{Views: 1, Updates: 1, Gets: 2}},
+		{"without a secret id", open, "", nil, storetest.Cost{Updates: 1}},
 		{"after the role was changed", id, unlimited, func() { b.Must(t, backend.Update, "role/r", object{"token_ttl": "1h"}) },
-			authtest.Cost{Views: 1, Updates: 1, Reads: 2}},
+			storetest.Cost{Views: 1, Updates: 1, Gets: 2}},
 		{"after another role was changed", id, unlimited, func() { b.Must(t, backend.Update, "role/open", object{"token_ttl": "1h"}) },
-			authtest.Cost{Updates: 1}},
-		{"after another secret id came", id, unlimited, func() { generate(t, b, "r", nil) }, authtest.Cost{Updates: 1}},
+			storetest.Cost{Updates: 1}},
+		{"after another secret id came", id, unlimited, func() { generate(t, b, "r", nil) }, storetest.Cost{Updates: 1}},
 	}
 	for _, row := range rows {
 		if row.before != nil {

@@ -18,6 +18,7 @@ import (
 	"jeton/internal/clock"
 	"jeton/internal/store"
 	"jeton/internal/store/embedded"
+	"jeton/internal/store/storetest"
 )
 
 // Start is the time that a bench's clock shows at first.
@@ -50,6 +51,18 @@ func New(t testing.TB, factory backend.Factory) *Bench {
 	}
 	t.Cleanup(func() { whole.Close() })
 	return On(t, whole, factory)
+}
+
+// OnCounting runs a method over a store in memory whose use is counted.
+func OnCounting(t testing.TB, factory backend.Factory) (*Bench, *storetest.Counting) {
+	t.Helper()
+	inner, err := embedded.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = inner.Close() })
+	counted := &storetest.Counting{Store: inner}
+	return On(t, counted, factory), counted
 }
 
 // On mounts a method on whole, which may inject faults.

@@ -2,7 +2,6 @@ package jwt_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -442,12 +441,12 @@ func TestProviderFailsAtCallback(t *testing.T) {
 		t.Run(text, func(t *testing.T) {
 			b := newBrowser(t, nil, nil)
 			data, ctx := b.back(t, "ann"), t.Context()
-			if fault == oidctest.Hang {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, soon)
-				defer cancel()
-			}
 			b.provider.Set(fault)
+			if fault == oidctest.Hang {
+				var stop func()
+				ctx, stop = b.provider.UntilAsked(ctx)
+				defer stop()
+			}
 			_, err := b.Do(ctx, backend.Read, "oidc/callback", data)
 			begins(t, err, backend.Upstream, failed+"the identity provider cannot be reached: "+text)
 			b.provider.Set(oidctest.None)

@@ -1,7 +1,6 @@
 package jwt_test
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -296,12 +295,12 @@ func TestProviderFailsAtPoll(t *testing.T) {
 			p := b.begin(t, nil)
 			b.provider.Decide(t, p.address, p.code, "ann")
 			ctx := t.Context()
-			if fault == oidctest.Hang {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, 10*soon) // The question must have been asked by then.
-				defer cancel()
-			}
 			b.provider.Set(fault)
+			if fault == oidctest.Hang {
+				var stop func()
+				ctx, stop = b.provider.UntilAsked(ctx)
+				defer stop()
+			}
 			b.Clock.Add(5 * time.Second)
 			_, err := b.Login(ctx, "oidc/poll", object{"state": p.state, "client_nonce": nonce})
 			begins(t, err, backend.Upstream, failed+"the identity provider cannot be reached: "+text)

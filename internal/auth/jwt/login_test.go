@@ -17,6 +17,7 @@ import (
 	"jeton/internal/auth/jwt/oidctest"
 	"jeton/internal/backend"
 	"jeton/internal/store"
+	"jeton/internal/store/storetest"
 )
 
 const unverified = "error validating token: error verifying token signature: no known key verifies its signature"
@@ -530,8 +531,8 @@ func TestCostOfLogin(t *testing.T) {
 	b.Must(t, backend.Update, "config", object{"jwt_validation_pubkeys": key.PEM(t)})
 	writeRole(t, b, object{"bound_claims": object{"project": "site"}, "claim_mappings": object{"project": "project"}})
 	token := key.Sign(t, of(b, object{"project": "site"}))
-	first, another := authtest.Cost{Views: 2, Updates: 1, Reads: 2}, authtest.Cost{Updates: 1}
-	for i, want := range []authtest.Cost{first, another, another} {
+	first, another := storetest.Cost{Views: 2, Updates: 1, Gets: 2}, storetest.Cost{Updates: 1}
+	for i, want := range []storetest.Cost{first, another, another} {
 		if got := counted.Of(func() { mustLogin(t, b, token) }); got != want {
 			t.Errorf("login %d: %+v, want %+v", i+1, got, want)
 		}

@@ -13,6 +13,7 @@ import (
 	"jeton/internal/auth"
 	"jeton/internal/backend"
 	"jeton/internal/clock"
+	"jeton/internal/record"
 	"jeton/internal/store"
 )
 
@@ -22,15 +23,17 @@ type Method struct {
 	area  *store.Area
 	clock clock.Clock
 	log   *slog.Logger
-	known *cache
-	flow  flowKeys
-	fetch fetching
+	// roles and trusts are ready for use, by the keys of their records; there is one configuration.
+	roles  *record.Memo[role]
+	trusts *record.Memo[trust]
+	flow   flowKeys
+	fetch  fetching
 	// talks are the conversations with the provider that callbacks have begun: callbacks need no
 	// token, and each could wait for a provider that is slow.
 	talks *auth.Crowd
 	polls *paces
 	pages pages
-	// unsubscribe ends what keeps known true; cancel ends what is being fetched.
+	// unsubscribe ends what keeps roles and trusts true; cancel ends what is being fetched.
 	unsubscribe, cancel func()
 }
 
@@ -75,12 +78,15 @@ func Patient(patience time.Duration) backend.Factory {
 		}
 		life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		m := &Method{
-			area: env.Area, clock: env.Clock, log: env.Log, known: newCache(), flow: newFlowKeys(key),
+			area: env.Area, clock: env.Clock, log: env.Log, roles: record.NewMemo[role](rememberedRoles, nil), trusts: record.NewMemo[trust](1, nil), flow: newFlowKeys(key),
 			fetch: fetching{clock: env.Clock, life: life, running: &sync.WaitGroup{}, patience: patience,
 				waiting: auth.NewCrowd(mostWaiting, system)},
 			talks: auth.NewCrowd(mostTalks, system), polls: newPaces(), pages: newPages(), cancel: cancel,
 		}
-		m.unsubscribe = env.Area.Subscribe(m.known.changed)
+		m.unsubscribe = env.Area.Subscribe(func(c store.Commit) {
+			m.roles.Changed(c)
+			m.trusts.Changed(c)
+		})
 		return m, nil
 	}
 }

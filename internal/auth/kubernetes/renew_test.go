@@ -144,12 +144,13 @@ func TestRenewalAfterTheJWT(t *testing.T) {
 // A slow API server ends a renewal in the configured time, and leaves the token as it was.
 func TestSlowRenewal(t *testing.T) {
 	h := open(t)
-	h.configure(t, object{"api_timeout": 1})
 	login := h.in(t, h.token)
+	h.configure(t, object{"api_timeout": 1})
 	entered := make(chan struct{}, 1)
 	h.cluster.Fault(kubetest.Slow(entered))
 	told(t, h.renew(t, login), backend.Denied, unasked)
 	h.cluster.Fault(nil)
+	h.configure(t, object{"api_timeout": 60})
 	if err := h.renew(t, login); err != nil {
 		t.Error(err)
 	}

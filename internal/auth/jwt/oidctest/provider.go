@@ -4,6 +4,7 @@
 package oidctest
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -62,11 +63,13 @@ type Provider struct {
 	server *httptest.Server
 	mu     struct {
 		sync.Mutex
-		now     func() time.Time
-		keys    []Key
-		serial  int
-		fault   Fault
-		lifted  chan struct{}
+		now    func() time.Time
+		keys   []Key
+		serial int
+		fault  Fault
+		lifted chan struct{}
+		// asked is called at the next question; nil when nobody waits for it.
+		asked   func()
 		counts  map[string]int
 		codes   map[string]grant
 		people  map[string]map[string]any
@@ -130,6 +133,33 @@ func (p *Provider) Set(f Fault) {
 	p.mu.fault = f
 	close(p.mu.lifted)
 	p.mu.lifted = make(chan struct{})
+}
+
+// UntilAsked is ctx with a time that is over once the provider is asked for anything: the time that
+// somebody has who waits for an answer, however long it takes them to come to ask.
+func (p *Provider) UntilAsked(ctx context.Context) (until context.Context, stop func()) {
+	over := make(chan struct{})
+	asked := sync.OnceFunc(func() { close(over) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.asked = asked
+	return untilAsked{ctx, over}, asked
+}
+
+type untilAsked struct {
+	context.Context
+	over chan struct{}
+}
+
+func (u untilAsked) Done() <-chan struct{} { return u.over }
+
+func (u untilAsked) Err() error {
+	select {
+	case <-u.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 // Refuse has the page to sign in on answer with an error code; "" ends it.
@@ -227,6 +257,9 @@ func (p *Provider) handler() http.Handler {
 		p.mu.Lock()
 		p.mu.counts[r.URL.Path]++
 		fault, lifted := p.mu.fault, p.mu.lifted
+		if p.mu.asked != nil {
+			p.mu.asked()
+		}
 		p.mu.Unlock()
 		switch fault {
 		case Late:

@@ -2,7 +2,6 @@ package ldaptest
 
 import (
 	"context"
-	"io"
 	"net"
 	"slices"
 	"strings"
@@ -12,6 +11,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	ldap "github.com/go-ldap/ldap/v3"
+
+	"jeton/internal/porttest"
 )
 
 // Relay stands before a directory and hears every request in clear. It can change who binds, as
@@ -29,6 +30,7 @@ type Relay struct {
 		open                    map[net.Conn]bool
 		opened                  int
 		muteAt                  func(ber.Tag) bool
+		loses                   bool
 		asking                  func(name string) string
 	}
 }
@@ -62,11 +64,19 @@ func (r *Relay) Rename(as func(name string) string) {
 }
 
 // Mute makes the relay pass on requests of an operation, but no answers from then on, on that
-// connection: the directory has done what it was asked for, and nobody hears of it.
+// connection: who asked waits in vain.
 func (r *Relay) Mute(at func(operation ber.Tag) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.mu.muteAt = at
+	r.mu.muteAt, r.mu.loses = at, false
+}
+
+// Lose makes the relay break the connection when the directory answers a request of an operation:
+// it has done what it was asked for, and nobody hears of it.
+func (r *Relay) Lose(at func(operation ber.Tag) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.muteAt, r.mu.loses = at, true
 }
 
 // Cut breaks the connections that are open.
@@ -155,7 +165,7 @@ func (r *Relay) accept() {
 		})
 		r.done.Go(func() {
 			defer r.forget(client)
-			answers(server, client, muted)
+			r.answers(server, client, muted)
 		})
 	}
 }
@@ -186,8 +196,8 @@ func (r *Relay) hear(client, server net.Conn, muted chan struct{}) {
 }
 
 // answers passes on answers until the connection is muted. It goes on reading then, so that the
-// directory is not held up.
-func answers(server, client net.Conn, muted <-chan struct{}) {
+// directory is not held up, unless the first answer that is kept back is to break the connection.
+func (r *Relay) answers(server, client net.Conn, muted <-chan struct{}) {
 	for {
 		packet, err := ber.ReadPacket(server)
 		if err != nil {
@@ -195,7 +205,12 @@ func answers(server, client net.Conn, muted <-chan struct{}) {
 		}
 		select {
 		case <-muted:
-			_, _ = io.Discard.Write(packet.Bytes())
+			r.mu.Lock()
+			loses := r.mu.loses
+			r.mu.Unlock()
+			if loses {
+				return
+			}
 		default:
 			if _, err := client.Write(packet.Bytes()); err != nil {
 				return
@@ -277,4 +292,4 @@ func Silent(t testing.TB) string {
 }
 
 // Nobody is the URL of an address where nobody listens.
-func Nobody(t testing.TB) string { return "ldap://" + freePort(t) }
+func Nobody(t testing.TB) string { return "ldap://" + porttest.Free(t) }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	ldap "github.com/go-ldap/ldap/v3"
+
+	"jeton/internal/porttest"
 )
 
 // Names and passwords of the directory.
@@ -32,7 +34,7 @@ const (
 	// schemas is where Debian's slapd package has them.
 	schemas = "/etc/ldap/schema"
 	// patience bounds how long slapd may take to start or stop.
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 // Options choose what kind of directory it is.
@@ -71,7 +73,7 @@ func Start(t testing.TB, options Options) *Server {
 		}
 		t.Skip("slapd is not installed (Debian: slapd)")
 	}
-	s := &Server{t: t, dir: t.TempDir(), keys: newKeys(t)}
+	s := &Server{t: t, dir: t.TempDir(), keys: newKeys(t), plain: porttest.Free(t), secure: porttest.Free(t)}
 	for _, folder := range []string{"data"} {
 		if err := os.Mkdir(filepath.Join(s.dir, folder), 0o700); err != nil {
 			t.Fatal(err)
@@ -165,41 +167,33 @@ attributetype ( 1.3.6.1.4.1.32473.1.4 NAME 'tokenGroups' EQUALITY octetStringMat
 objectclass ( 1.3.6.1.4.1.32473.2.1 NAME 'securityPrincipal' AUXILIARY MAY ( sAMAccountName $ userPrincipalName $ objectSid $ tokenGroups ) )
 `
 
-// launch runs slapd in the foreground, as a child of the test. Its ports are drawn at the first
-// launch and kept, so that a directory that comes back is the same.
+// launch runs slapd in the foreground, as a child of the test, on ports that stay its own.
 func (s *Server) launch() {
 	s.t.Helper()
 	path, err := program("slapd")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for range 5 {
-		if s.plain == "" || s.process == nil {
-			s.plain, s.secure = freePort(s.t), freePort(s.t)
-		}
-		log, err := os.OpenFile(filepath.Join(s.dir, "slapd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		cmd := exec.Command(path, "-d", "stats", "-f", filepath.Join(s.dir, "slapd.conf"), "-h", "ldap://"+s.plain+"/ ldaps://"+s.secure+"/")
-		cmd.Stdout, cmd.Stderr = log, log
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		if err := cmd.Start(); err != nil {
-			s.t.Fatal(err)
-		}
-		_ = log.Close()
-		exited := make(chan error, 1)
-		go func() { exited <- cmd.Wait() }()
-		if s.answers(exited) {
-			s.process, s.exited = cmd, exited
-			return
-		}
+	log, err := os.OpenFile(filepath.Join(s.dir, "slapd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	s.t.Fatalf("slapd does not start:\n%s", s.Log())
+	cmd := exec.Command(path, "-d", "stats", "-f", filepath.Join(s.dir, "slapd.conf"), "-h", "ldap://"+s.plain+"/ ldaps://"+s.secure+"/")
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	_ = log.Close()
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	s.awaitAnswer(exited)
+	s.process, s.exited = cmd, exited
 }
 
-// answers waits until slapd listens; false when it ended instead (another took its port).
-func (s *Server) answers(exited <-chan error) bool {
+// awaitAnswer returns once slapd listens.
+func (s *Server) awaitAnswer(exited <-chan error) {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -215,26 +209,16 @@ func (s *Server) answers(exited <-chan error) bool {
 			_ = conn.Close()
 		}
 		if ready {
-			return true
+			return
 		}
 		select {
 		case <-exited:
-			return false
+			s.t.Fatalf("slapd ended:\n%s", s.Log())
 		case <-ctx.Done():
 			s.t.Fatalf("slapd does not listen:\n%s", s.Log())
 		case <-tick.C:
 		}
 	}
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // Stop ends slapd; connections to it break. It may be called again.

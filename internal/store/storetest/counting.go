@@ -1,49 +1,44 @@
-package authtest
+package storetest
 
 import (
 	"context"
 	"sync/atomic"
-	"testing"
 
-	"jeton/internal/backend"
 	"jeton/internal/store"
-	"jeton/internal/store/embedded"
 )
 
 // Counting is a store that counts what is asked of it: what an operation costs is asserted in
 // these, not in time.
 type Counting struct {
 	store.Store
-	// Views and Updates are transactions. Reads are single values and the pairs of scans; Writes
+	// Views and Updates are transactions. Gets are single values, Scanned the pairs of scans; Writes
 	// are of any kind.
-	Views, Updates, Reads, Writes atomic.Int64
-}
-
-// OnCounting runs a method over a store in memory whose use is counted.
-func OnCounting(t testing.TB, factory backend.Factory) (*Bench, *Counting) {
-	t.Helper()
-	inner, err := embedded.OpenMemory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = inner.Close() })
-	counted := &Counting{Store: inner}
-	return On(t, counted, factory), counted
+	Views, Updates, Gets, Scanned, Writes atomic.Int64
 }
 
 // Cost is what an operation asked of the store.
-type Cost struct{ Views, Updates, Reads, Writes int64 }
+type Cost struct{ Views, Updates, Gets, Scanned, Writes int64 }
+
+// Reads are values of either kind.
+func (c Cost) Reads() int64 { return c.Gets + c.Scanned }
+
+// Reset begins all counts anew.
+func (c *Counting) Reset() {
+	for _, n := range []*atomic.Int64{&c.Views, &c.Updates, &c.Gets, &c.Scanned, &c.Writes} {
+		n.Store(0)
+	}
+}
 
 // Of runs an operation and says what it asked.
 func (c *Counting) Of(operation func()) Cost {
 	before := c.now()
 	operation()
 	after := c.now()
-	return Cost{after.Views - before.Views, after.Updates - before.Updates, after.Reads - before.Reads, after.Writes - before.Writes}
+	return Cost{after.Views - before.Views, after.Updates - before.Updates, after.Gets - before.Gets, after.Scanned - before.Scanned, after.Writes - before.Writes}
 }
 
 func (c *Counting) now() Cost {
-	return Cost{c.Views.Load(), c.Updates.Load(), c.Reads.Load(), c.Writes.Load()}
+	return Cost{c.Views.Load(), c.Updates.Load(), c.Gets.Load(), c.Scanned.Load(), c.Writes.Load()}
 }
 
 // View counts, and counts what fn reads.
@@ -64,13 +59,13 @@ type countingReader struct {
 }
 
 func (r countingReader) Get(key []byte) ([]byte, error) {
-	r.c.Reads.Add(1)
+	r.c.Gets.Add(1)
 	return r.Reader.Get(key)
 }
 
 func (r countingReader) Scan(in store.Range, fn func(key, value []byte) (bool, error)) error {
 	return r.Reader.Scan(in, func(key, value []byte) (bool, error) {
-		r.c.Reads.Add(1)
+		r.c.Scanned.Add(1)
 		return fn(key, value)
 	})
 }
