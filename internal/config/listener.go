@@ -180,6 +180,10 @@ func decodeListener(s scope, l *Listener, b block) {
 			at = e.pos
 		}
 		s.fail(at, key, err.Error())
+		return
+	}
+	if l.ProxyProtocol.Behavior == "use_always" && len(l.Forwarded.Authorized) > 0 {
+		s.warn(b.pos, "proxy_protocol_behavior", "proxy_protocol_behavior = use_always lets anybody name the address of a proxy of x_forwarded_for_authorized_addrs, and then any address as the client's; use allow_authorized")
 	}
 }
 

@@ -539,3 +539,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Anybody may send a PROXY header, and so be one of the proxies whose X-Forwarded-For is believed.
+func TestProxiesThatAnybodyCanBeAreWarnedOf(t *testing.T) {
+	trusted := "x_forwarded_for_authorized_addrs = \"192.0.2.1\"\n"
+	for text, want := range map[string]int{
+		trusted + "proxy_protocol_behavior = \"use_always\"":                                                        1,
+		"proxy_protocol_behavior = \"use_always\"":                                                                  0,
+		trusted + "proxy_protocol_behavior = \"allow_authorized\"\nproxy_protocol_authorized_addrs = \"192.0.2.1\"": 0,
+		trusted: 0,
+	} {
+		if c := mustParse(t, tlsListener(text)); len(c.Warnings) != want || want == 1 && !strings.Contains(c.Warnings[0].Text, "use_always") {
+			t.Errorf("%s: %v", text, c.Warnings)
+		}
+	}
+}
