@@ -33,7 +33,8 @@ func (d *directory) groups(l *link, c *candidate) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// namesOf are the groups that an entry stands for. Contract: auth-methods §4.3 step 8.
+// namesOf are the groups that an entry stands for. Contract: auth-methods §4.3 step 8, but for entries that list
+// groups and have none.
 func (d *directory) namesOf(e *ldap.Entry, c *candidate) ([]string, error) {
 	upper := d.config.Groups.UpperCN
 	if isCut(e, d.config.Groups.Attribute) {

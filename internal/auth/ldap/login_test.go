@@ -111,7 +111,7 @@ func TestMemberOfNobodysMember(t *testing.T) {
 
 // Active Directory takes sAMAccountName@domain for whoever has that logon name, whatever the principal name
 // is: both are one entity (CVE-2025-6013).
-func TestBothNamesOneEntity(t *testing.T) {
+func TestBothNamesOneEntityCVE20256013(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{})
 	relay := ldaptest.NewRelay(t, s.Address())
 	relay.Rename(func(name string) string {
