@@ -66,6 +66,11 @@ unit: ## Unit tests only, without -race: the quick loop
 e2e: build ## End-to-end tests only, against bin/jeton
 	$(GO) test -count=1 -timeout 10m ./test/...
 
+.PHONY: ad
+ad: build ## LDAP logins against an Active Directory domain controller (Samba; as root, not in `make test`)
+	test/install/ad
+	JETON_AD=1 $(GO) test -count=1 -timeout 10m -run '^TestActiveDirectory$$' ./internal/auth/ldap ./test/docs
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"jeton/internal/porttest"
 )
 
 // process is a server under measurement.
@@ -106,13 +108,10 @@ func (p *process) resident() (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
-// freeAddress is a loopback address that nobody listens on.
+// freeAddress is a loopback address that is this program's until it ends.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	address, _, err := porttest.Reserve()
+	return address, err
 }
 
 // startBare runs this program as the server that answers and does nothing else. secure is nil for

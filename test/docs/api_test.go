@@ -18,6 +18,12 @@ func TestAPIRuns(t *testing.T) { runDocument(t, "docs/api.md") }
 // lines of the "output" block that follows must be printed, in that order.
 func runDocument(t *testing.T, name string, more ...string) {
 	t.Helper()
+	runMarked(t, name, "run", more...)
+}
+
+// runMarked is runDocument for the blocks with another mark.
+func runMarked(t *testing.T, name, mark string, more ...string) {
+	t.Helper()
 	need(t, "curl")
 	need(t, "jq")
 	address := startServer(t)
@@ -26,7 +32,7 @@ func runDocument(t *testing.T, name string, more ...string) {
 	blocks := fences(t, name)
 	ran := 0
 	for i, b := range blocks {
-		if b.mark != "run" {
+		if b.mark != mark {
 			continue
 		}
 		ran++
@@ -51,7 +57,7 @@ func runDocument(t *testing.T, name string, more ...string) {
 		}
 	}
 	if ran == 0 {
-		t.Errorf("%s has no block marked run", name)
+		t.Errorf("%s has no block marked %s", name, mark)
 	}
 }
 

@@ -29,6 +29,19 @@ func directory(t *testing.T) []string {
 	return []string{"LDAP_URL=" + s.SecureURL(), "LDAP_CA=" + s.CAFile(), "LDAP_PASSWORD=" + password}
 }
 
+// TestActiveDirectory runs the blocks of the LDAP page that are marked "domain" against a domain controller
+// (`make ad`).
+func TestActiveDirectory(t *testing.T) {
+	d := ldaptest.StartDomain(t)
+	d.Populate()
+	d.Set(ldaptest.DomainBase, "minPwdAge", "0") // The account was made a moment ago.
+	password := filepath.Join(t.TempDir(), "reader-password")
+	if err := os.WriteFile(password, []byte(ldaptest.DomainPassword("svc-reader")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runMarked(t, "docs/auth/ldap.md", "domain", "AD_URL="+d.SecureURL(), "AD_CA="+d.CAFile(), "AD_PASSWORD="+password)
+}
+
 // headings are what every page has, so that a reader finds each method's set-up, policy and
 // errors in the same place.
 var headings = []string{"## When to use it", "## Set it up", "## Log in", "## The policy it needs", "## What can go wrong"}

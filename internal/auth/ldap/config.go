@@ -304,7 +304,7 @@ func tlsConfig(s *serverRecord) (*tls.Config, error) {
 			return nil, backend.Invalidf("failed to parse server tls cert: failed to decode PEM block in the certificate")
 		}
 		if !conf.RootCAs.AppendCertsFromPEM([]byte(s.Certificate)) {
-			return nil, backend.Invalidf("failed to parse server tls cert: there is no certificate in it")
+			return nil, backend.Invalidf("failed to parse server tls cert: there is no certificate in it, or none that is well-formed (a negative serial number is not)")
 		}
 	}
 	if (s.ClientCertificate == "") != (s.ClientKey == "") {

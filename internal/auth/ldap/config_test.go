@@ -54,7 +54,7 @@ func TestConfigErrors(t *testing.T) {
 		{"the other half", object{"client_tls_key": canary}, "both client_tls_cert and client_tls_key must be set"},
 		{"bad client certificate", object{"client_tls_cert": canary, "client_tls_key": canary}, "failed to parse client X509 key pair: the certificate and the key are not PEM, or do not belong together"},
 		{"certificate", object{"certificate": canary}, "failed to parse server tls cert: failed to decode PEM block in the certificate"},
-		{"PEM, but no certificate", object{"certificate": "-----BEGIN X-----\nAA==\n-----END X-----\n"}, "failed to parse server tls cert: there is no certificate in it"},
+		{"PEM, but no certificate", object{"certificate": "-----BEGIN X-----\nAA==\n-----END X-----\n"}, "failed to parse server tls cert: there is no certificate in it, or none that is well-formed (a negative serial number is not)"},
 		{"userfilter", object{"userfilter": "({{.Nope" + canary}, "invalid userfilter: it is not a well-formed template of names such as {{.Username}}"},
 		{"userfilter with a function", object{"userfilter": `(uid={{printf "%99999999d" 1}})`}, "invalid userfilter: it is not a well-formed template of names such as {{.Username}}"},
 		{"userfilter cuts escapes", object{"userfilter": `(uid={{slice .Username 0 2}})`}, "invalid userfilter: it is not a well-formed template of names such as {{.Username}}"},

@@ -382,7 +382,7 @@ func (d *directory) completeDN(l *link, c *candidate) error {
 	if d.config.Users.AlsoSAMName {
 		filter = "(|" + filter + "(sAMAccountName=" + escapeFilter(c.name) + "))"
 	}
-	entries, err := l.find(d.config, d.config.Users.DN, filter, "1.1")
+	entries, err := l.find(d.config, d.config.Users.DN, filter, upnAttribute)
 	if err != nil {
 		return broken("failed to search for the user's entry", err)
 	}
@@ -390,5 +390,24 @@ func (d *directory) completeDN(l *link, c *candidate) error {
 		return backend.Invalidf("ldap operation failed: userdn has not exactly one entry with the user's principal name")
 	}
 	c.dn = entries[0].DN
+	if !d.config.Names.UsernameAsAlias {
+		c.alias = d.principal(entries[0], c.alias)
+	}
 	return nil
+}
+
+// principal is the user principal name of an entry, composed as by who logs in by it. Who may log in by
+// sAMAccountName too has one entity by both names (CVE-2025-6013).
+func (d *directory) principal(e *ldap.Entry, composed string) string {
+	own, err := fold(e.GetEqualFoldAttributeValue(upnAttribute), false)
+	if err != nil {
+		return composed // There is none.
+	}
+	if name, ok := strings.CutSuffix(own, "@"+strings.ToLower(d.config.Users.UPNDomain)); ok {
+		own = escapeDN(name) + "@" + d.config.Users.UPNDomain
+	}
+	if strings.EqualFold(own, composed) {
+		return composed
+	}
+	return own
 }

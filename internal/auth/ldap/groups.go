@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	ldap "github.com/go-ldap/ldap/v3"
+
+	"jeton/internal/backend"
 )
 
 // groups are the names of the candidate's groups, sorted, each once.
@@ -21,18 +23,29 @@ func (d *directory) groups(l *link, c *candidate) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		names = append(names, d.namesOf(e)...)
+		mine, err := d.namesOf(e, c)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, mine...)
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
 }
 
-// namesOf are the groups that an entry stands for. Contract: auth-methods §4.3 step 8.
-func (d *directory) namesOf(e *ldap.Entry) []string {
+// namesOf are the groups that an entry stands for. Contract: auth-methods §4.3 step 8, but for entries that list
+// groups and have none.
+func (d *directory) namesOf(e *ldap.Entry, c *candidate) ([]string, error) {
 	upper := d.config.Groups.UpperCN
+	if isCut(e, d.config.Groups.Attribute) {
+		return nil, errCut
+	}
 	values := e.GetEqualFoldAttributeValues(d.config.Groups.Attribute)
-	if len(values) == 0 {
-		return []string{groupName(e.DN, upper)}
+	switch {
+	case len(values) == 0 && d.listsGroups(e, c):
+		return nil, nil
+	case len(values) == 0:
+		return []string{groupName(e.DN, upper)}, nil
 	}
 	names := make([]string, 0, len(values))
 	for _, value := range values {
@@ -40,7 +53,34 @@ func (d *directory) namesOf(e *ldap.Entry) []string {
 			names = append(names, name)
 		}
 	}
-	return names
+	return names, nil
+}
+
+// listsGroups says that an entry is asked for the groups that it is in, as a user's memberOf is. Where it is in
+// none, its own name is no group's: who is called as a group is would be in that group.
+func (d *directory) listsGroups(e *ldap.Entry, c *candidate) bool {
+	return strings.EqualFold(d.config.Groups.Attribute, "memberOf") || sameDN(e.DN, c.dn)
+}
+
+func sameDN(a, b string) bool {
+	one, err := ldap.ParseDN(a)
+	if err != nil {
+		return false
+	}
+	other, err := ldap.ParseDN(b)
+	return err == nil && one.EqualFold(other)
+}
+
+var errCut = backend.Invalidf("ldap operation failed: the directory hands out a part of the values of groupattr only; " +
+	"ask for the groups by use_token_groups or by a groupfilter that finds them")
+
+// isCut says that Active Directory has left out values of an attribute, of which there are too many for it: it
+// answers attribute;range=0-1499 then (MS-ADTS §3.1.1.3.1.3.3).
+func isCut(e *ldap.Entry, attribute string) bool {
+	return slices.ContainsFunc(e.Attributes, func(a *ldap.EntryAttribute) bool {
+		name, option, _ := strings.Cut(strings.ToLower(a.Name), ";")
+		return strings.HasPrefix(option, "range=") && strings.EqualFold(name, attribute)
+	})
 }
 
 // filteredGroups asks by the operator's filter; without filter or base there is nothing to ask.

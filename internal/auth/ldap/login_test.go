@@ -97,6 +97,57 @@ func TestNestedGroups(t *testing.T) {
 	})
 }
 
+// Who is in no group is not in one that is called as the user is.
+func TestMemberOfNobodysMember(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.Options{})
+	for way, more := range map[string]object{"search": nil, "composed": without(nil)} {
+		b := mounted(t, with(bySearch(s), with(object{"groupdn": ldaptest.People, "groupattr": "memberOf", "groupfilter": "(uid={{.Username}})"}, more)))
+		b.Must(t, backend.Update, "groups/rené", object{"policies": "not-for-the-user"})
+		if l := mustLogin(t, b, "René"); len(l.GroupAliases) != 0 || len(l.Policies) != 0 {
+			t.Errorf("%s: groups %q, policies %q", way, l.GroupAliases, l.Policies)
+		}
+	}
+}
+
+// Active Directory takes sAMAccountName@domain for whoever has that logon name, whatever the principal name
+// is: both are one entity (CVE-2025-6013).
+func TestBothNamesOneEntityCVE20256013(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.Options{})
+	relay := ldaptest.NewRelay(t, s.Address())
+	relay.Rename(func(name string) string {
+		if strings.HasSuffix(name, "@Example.org") {
+			return ldaptest.DN("alice")
+		}
+		return name
+	})
+	config := with(bySearch(s), without(object{"url": relay.URL(), "upndomain": "Example.org", "enable_samaccountname_login": true}))
+	rename := func(principal ...string) {
+		s.Admin(func(c *goldap.Conn) error {
+			r := goldap.NewModifyRequest(ldaptest.DN("alice"), nil)
+			r.Replace("userPrincipalName", principal)
+			return c.Modify(r)
+		})
+	}
+	for _, row := range []struct {
+		principal []string
+		user      string
+		alias     string
+	}{
+		{[]string{"A.Liddell@EXAMPLE.org"}, "alice", "a.liddell@Example.org"},
+		{[]string{"A.Liddell@EXAMPLE.org"}, "a.liddell", "a.liddell@Example.org"},
+		{[]string{"Alice@other.example"}, "alice", "alice@other.example"},
+		{[]string{"ALICE@example.ORG"}, "alice", "alice@Example.org"},
+		{nil, "alice", "alice@Example.org"},
+	} {
+		rename(row.principal...)
+		b := mounted(t, config)
+		l, err := login(t, b, row.user, ldaptest.Password("alice"))
+		if err != nil || l.Alias.Name != row.alias {
+			t.Fatalf("%s of %q: %v, %v; want %s", row.user, row.principal, l, err, row.alias)
+		}
+	}
+}
+
 // Contract: auth-methods §4.3, TLS: StartTLS and ldaps with the directory's CA, client certificates.
 func TestTLS(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{OnlyTLS: true})

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"unicode/utf16"
 
 	ldap "github.com/go-ldap/ldap/v3"
@@ -32,6 +33,15 @@ func (m *Method) rotate(ctx context.Context, _ *backend.Call, _ *backend.None) (
 	}
 	within, cancel := context.WithTimeout(ctx, d.budget())
 	defer cancel()
+	if resumed {
+		// The directory may have it already, and take the old one still: Active Directory does, for an hour.
+		switch err := d.takes(within, next); {
+		case err == nil:
+			return nil, m.promote(context.WithoutCancel(ctx), config, next)
+		case !wrongCredentials(err):
+			return nil, broken("failed to bind with the BindDN user", err)
+		}
+	}
 	// A connection of its own: on one that was kept, the account may have been bound by
 	// a password of long ago.
 	l, err := d.dialService(within)
@@ -43,20 +53,27 @@ func (m *Method) rotate(ctx context.Context, _ *backend.Call, _ *backend.None) (
 	defer release()
 	if d.truePassword() != next {
 		// Else the rotation before this one had reached the directory and was not heard of again.
-		if err := d.changePassword(l, d.truePassword(), next); err != nil {
+		if err := d.changePassword(l, next); err != nil {
 			if !away(err) && !resumed {
 				m.abandon(context.WithoutCancel(ctx), next)
 			}
 			return nil, broken("failed to change the password of the BindDN user", err)
 		}
 	}
-	proved, err := d.dialer.dial(within, func(c *ldap.Conn) error { return c.Bind(config.Service.BindDN, next) })
-	if err != nil {
+	if err := d.takes(within, next); err != nil {
 		return nil, broken("the directory does not take the new password of the BindDN user; both it and the old one are kept and tried", err)
 	}
-	proved.end()
 	// The directory has it: whoever asked may be gone by now.
 	return nil, m.promote(context.WithoutCancel(ctx), config, next)
+}
+
+// takes binds as the service account with a password.
+func (d *directory) takes(ctx context.Context, password string) error {
+	l, err := d.dialer.dial(ctx, func(c *ldap.Conn) error { return c.Bind(d.config.Service.BindDN, password) })
+	if err == nil {
+		l.end()
+	}
+	return err
 }
 
 // prepare stores the next password, or resumes with the one that an interrupted rotation had
@@ -135,48 +152,81 @@ const (
 )
 
 // changePassword changes the password of the account that l is bound as.
-func (d *directory) changePassword(l *link, old, next string) error {
+func (d *directory) changePassword(l *link, next string) error {
 	root, err := l.Search(ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1,
-		wholeSeconds(d.config.Server.RequestTimeout), false, "(objectClass=*)", []string{"supportedExtension", "supportedCapabilities"}, nil))
+		wholeSeconds(d.config.Server.RequestTimeout), false, "(objectClass=*)", []string{"supportedExtension", "supportedCapabilities", "defaultNamingContext"}, nil))
 	if err != nil {
 		return err
 	}
-	has := func(attribute, oid string) bool {
-		return len(root.Entries) == 1 && slices.Contains(root.Entries[0].GetEqualFoldAttributeValues(attribute), oid)
+	values := func(attribute string) []string {
+		if len(root.Entries) != 1 {
+			return nil
+		}
+		return root.Entries[0].GetEqualFoldAttributeValues(attribute)
 	}
-	dn, err := d.serviceDN(l)
+	dn, err := d.serviceDN(l, append(values("defaultNamingContext"), d.config.Users.DN)[0])
 	if err != nil {
+		return err
+	}
+	switch {
+	case slices.Contains(values("supportedCapabilities"), activeDirectory):
+		return d.changeUnicode(l, dn, next)
+	case slices.Contains(values("supportedExtension"), passwordModify):
+		// The directory hashes it as it sees fit.
+		_, err := l.PasswordModify(ldap.NewPasswordModifyRequest(dn, d.truePassword(), next))
 		return err
 	}
 	change := ldap.NewModifyRequest(dn, nil)
-	switch {
-	case has("supportedCapabilities", activeDirectory):
-		change.Delete("unicodePwd", []string{quoted(old)})
-		change.Add("unicodePwd", []string{quoted(next)})
-	case has("supportedExtension", passwordModify):
-		// The directory hashes it as it sees fit.
-		_, err := l.PasswordModify(ldap.NewPasswordModifyRequest(dn, old, next))
-		return err
-	default:
-		change.Replace("userPassword", []string{next})
-	}
+	change.Replace("userPassword", []string{next})
 	return l.Modify(change)
 }
 
-// serviceDN is the DN of the service account, which may be configured as a user principal name.
-func (d *directory) serviceDN(l *link) (string, error) {
+// changeUnicode changes the password as Active Directory has it: the old one is deleted and the next one added,
+// which the account may do for itself. What it was bound by need not be the old one: the one before that is good for
+// an hour more.
+func (d *directory) changeUnicode(l *link, dn, next string) error {
+	var first error
+	for _, old := range append([]string{d.truePassword()}, d.config.Service.passwords()...) {
+		if first != nil && (old == d.truePassword() || old == next) {
+			continue
+		}
+		change := ldap.NewModifyRequest(dn, nil)
+		change.Delete("unicodePwd", []string{quoted(old)})
+		change.Add("unicodePwd", []string{quoted(next)})
+		err := l.Modify(change)
+		if err == nil || !ldap.IsErrorWithCode(err, ldap.LDAPResultConstraintViolation) {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// serviceDN is the DN of the service account below base. Active Directory binds it by its user principal name, by
+// name@domain and by DOMAIN\name as well (MS-ADTS §5.1.1.1.1).
+func (d *directory) serviceDN(l *link, base string) (string, error) {
 	bind := d.config.Service.BindDN
 	if _, err := ldap.ParseDN(bind); err == nil {
 		return bind, nil
 	}
-	entries, err := l.find(d.config, d.config.Users.DN, "(userPrincipalName="+escapeFilter(bind)+")", "1.1")
-	if err != nil {
-		return "", err
+	filters := []string{"(userPrincipalName=" + escapeFilter(bind) + ")"}
+	if _, name, ok := strings.Cut(bind, `\`); ok {
+		filters = []string{"(sAMAccountName=" + escapeFilter(name) + ")"}
+	} else if name, _, ok := strings.Cut(bind, "@"); ok {
+		filters = append(filters, "(sAMAccountName="+escapeFilter(name)+")")
 	}
-	if len(entries) != 1 {
-		return "", backend.Invalidf("ldap operation failed: binddn is no DN, and userdn has not exactly one entry with it as its principal name")
+	for _, filter := range filters {
+		entries, err := l.find(d.config, base, filter, "1.1")
+		if err != nil {
+			return "", err
+		}
+		if len(entries) == 1 {
+			return entries[0].DN, nil
+		}
 	}
-	return entries[0].DN, nil
+	return "", backend.Invalidf("ldap operation failed: binddn is no DN, and the directory has not exactly one entry with it as its logon name")
 }
 
 // quoted is a password as Active Directory takes it: in quotes, in UTF-16 (MS-ADTS §3.1.1.3.1.5).

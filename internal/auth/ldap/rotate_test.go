@@ -3,6 +3,7 @@ package ldap_test
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,6 +95,30 @@ func TestRotation(t *testing.T) {
 		_, err := login(t, b, "alice", ldaptest.Password("alice"))
 		says(t, err, "ldap operation failed: failed to bind with the BindDN user: Invalid Credentials")
 	})
+}
+
+// Active Directory binds an account by other names than its DN.
+func TestRotationByLogonName(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.Options{})
+	relay := ldaptest.NewRelay(t, s.Address())
+	relay.Rename(func(name string) string {
+		if strings.Contains(name, "bob") {
+			return ldaptest.DN("bob")
+		}
+		return name
+	})
+	for _, name := range []string{`EXAMPLE\bob`, "bob@example.org", "bob@elsewhere.example"} {
+		s.SetPassword(ldaptest.DN("bob"), ldaptest.Password("bob"))
+		b := mounted(t, with(bySearch(s), object{"url": relay.URL(), "binddn": name, "bindpass": ldaptest.Password("bob")}))
+		if err := rotate(t, b); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		mustLogin(t, b, "alice")
+	}
+	b := mounted(t, with(bySearch(s), object{"url": relay.URL(), "binddn": "bobby@example.org", "bindpass": ldaptest.Password("bob")}))
+	s.SetPassword(ldaptest.DN("bob"), ldaptest.Password("bob"))
+	says(t, rotate(t, b), "ldap operation failed: binddn is no DN, and the directory has not exactly one entry with it as its logon name")
+	mustLogin(t, b, "alice")
 }
 
 func TestRotationErrors(t *testing.T) {

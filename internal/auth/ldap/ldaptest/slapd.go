@@ -1,6 +1,7 @@
 // Package ldaptest owns a real LDAP directory for tests: Debian's slapd, started on free ports of
 // this machine with its own configuration, certificates and people, and stopped by the test that
-// started it. A Relay stands before it where a test has to see or spoil what is said.
+// started it. A Relay stands before it where a test has to see or spoil what is said. A Domain is an Active
+// Directory domain, for who asks for one.
 package ldaptest
 
 import (
