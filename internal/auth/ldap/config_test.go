@@ -204,7 +204,7 @@ func TestMappings(t *testing.T) {
 			t.Errorf("%s can be read", path)
 		}
 	}
-	const spelling = "invalid name: write it without spaces around it, doubled spaces, invisible characters and compatibility forms"
+	const spelling = "invalid name: write it without spaces around it, doubled spaces, invisible characters, compatibility forms and final sigmas (σ for ς)"
 	for _, name := range []string{"ａl", " al", "a  l", "al\u00adice"} {
 		b.Refused(t, backend.Update, "users/"+name, object{"policies": "x"}, backend.Invalid, spelling)
 		b.Refused(t, backend.Update, "groups/"+name, object{"policies": "x"}, backend.Invalid, spelling)

@@ -86,7 +86,7 @@ func checkFold(t interface{ Fatalf(string, ...any) }, name string) {
 
 // Contract: auth-methods §4.3, escaping (RFC 4514, RFC 4515).
 func TestEscapedValuesMatchThemselves(t *testing.T) {
-	for _, name := range append(ldaptest.Odd(), " lead", "trail ", "#lead", "\x00", "a\x00b", `\`, `\\2a`, "*)(uid=*))(|(uid=*", " ", "  ", "a\r\nb") {
+	for _, name := range append(ldaptest.Odd(), " lead", "trail ", "#lead", "\x00", "a\x00b", `\`, `\\2a`, "*)(uid=*))(|(uid=*", " ", "  ", "a\r\nb", "Ϲ", "ς", "ὈΔΥΣΣΕΎΣ", "ᲀ", "ẞ", "ſ", "K", "İ", "ͅ", "ǅ") {
 		checkFilter(t, name)
 		checkDN(t, name)
 		checkFold(t, name)
@@ -97,6 +97,26 @@ func TestEscapedValuesMatchThemselves(t *testing.T) {
 		checkDN(t, value)
 		checkFold(t, value)
 	})
+}
+
+// RFC 4518 §2.2, RFC 3454 B.2: letters that differ by case alone are one, however many there are.
+func TestLettersOfOneCase(t *testing.T) {
+	for _, names := range [][]string{
+		{"οδυσσευς", "ΟΔΥΣΣΕΥΣ", "οδυσσευσ", "ΟΔΥΣΣΕΥϹ", "οδυϲϲευϲ"}, {"вода", "ВОДА", "ᲀода"}, {"Strauß", "STRAUẞ", "strauß"}, {"ǆ", "Ǆ", "ǅ"}, {"kelvin", "Kelvin"},
+	} {
+		first, err := fold(names[0], false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names[1:] {
+			if got, err := fold(name, false); err != nil || got != first {
+				t.Errorf("%q is %q, %q is %q (%v)", names[0], first, name, got, err)
+			}
+		}
+	}
+	if a, _ := fold("Strauß", false); a == "strauss" {
+		t.Error("Strauß is Strauss")
+	}
 }
 
 func FuzzFilter(f *testing.F) {
