@@ -273,9 +273,14 @@ func TestKeepOpenLeavesWhatWasSealedOnPurpose(t *testing.T) {
 // A process that is told to end does not wait out a pause, and the next life of the server is not hindered.
 func TestKeepOpenEndsWhileItWaits(t *testing.T) {
 	for name, waiting := range map[string]func(t *testing.T, s *selfOpening){
-		"open":                func(*testing.T, *selfOpening) {},
-		"for the disk":        func(t *testing.T, s *selfOpening) { s.loses(t); s.disk.everything.Store(true); pass(10 * time.Minute) },
-		"for the key":         func(t *testing.T, s *selfOpening) { s.loses(t); s.key.away.Store(true); s.heal(); pass(10 * time.Minute) },
+		"open":         func(*testing.T, *selfOpening) {},
+		"for the disk": func(t *testing.T, s *selfOpening) { s.loses(t); s.disk.everything.Store(true); pass(10 * time.Minute) },
+		"for the key": func(t *testing.T, s *selfOpening) {
+			s.loses(t)
+			s.key.away.Store(true)
+			s.heal()
+			pass(10 * time.Minute)
+		},
 		"sealed on purpose":   func(t *testing.T, s *selfOpening) { s.restart(t, false); _ = s.Seal(t.Context()) },
 		"with news to act on": func(t *testing.T, s *selfOpening) { s.loses(t); s.heal() },
 	} {
