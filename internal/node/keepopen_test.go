@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"jeton/internal/audit"
 	"jeton/internal/clock"
 	"jeton/internal/mount"
 	"jeton/internal/node"
@@ -63,6 +65,8 @@ type selfOpening struct {
 	*mending
 	key *keyAway
 	log *lines
+	// noAudit says that audit devices cannot be opened.
+	noAudit atomic.Bool
 	// quit ends the loops and waits for them.
 	quit func()
 }
@@ -108,7 +112,8 @@ func inBubble(t *testing.T, fn func(t *testing.T, s *selfOpening)) {
 // start makes the node and runs its loops, as the start of a process does.
 func (s *selfOpening) start() {
 	s.Node = node.New(s.store, s.key, clock.NewSteady(time.Now, time.Time{}), node.Settings{
-		Limits: mount.Limits{DefaultTTL: 24 * time.Hour, MaxTTL: 240 * time.Hour}, Log: slog.New(slog.NewTextHandler(s.log, nil)),
+		Limits:     mount.Limits{DefaultTTL: 24 * time.Hour, MaxTTL: 240 * time.Hour},
+		AuditTypes: map[string]audit.Factory{"file": s.device}, Log: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var loops sync.WaitGroup
@@ -116,6 +121,20 @@ func (s *selfOpening) start() {
 	loops.Go(func() { s.KeepOpen(ctx) })
 	s.quit = func() { cancel(); loops.Wait() }
 }
+
+// device opens an audit device that drops everything.
+func (s *selfOpening) device(context.Context, audit.Opening) (audit.Device, error) {
+	if s.noAudit.Load() {
+		return nil, syscall.ENOSPC
+	}
+	return dropped{}, nil
+}
+
+type dropped struct{}
+
+func (dropped) Write(context.Context, []byte) error { return nil }
+func (dropped) Reopen() error                       { return nil }
+func (dropped) Close() error                        { return nil }
 
 // pass lets time pass, and what is due in it happen.
 func pass(d time.Duration) {
@@ -197,6 +216,28 @@ func TestKeepOpenWhileTheKeyIsAway(t *testing.T) {
 			before = s.key.asked.Load()
 		}
 		s.key.away.Store(false)
+		pass(time.Minute)
+		s.lives(t, text)
+	})
+}
+
+// The store is mended, and the audit log's disk is still full: nothing is served before it has room too.
+func TestKeepOpenWhileNothingCanBeAudited(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *selfOpening) {
+		if err := s.ConfigureAudit(t.Context(), map[string]audit.Spec{"f": {Type: "file"}}); err != nil {
+			t.Fatal(err)
+		}
+		text := s.make(t)
+		s.noAudit.Store(true)
+		s.breaks(t)
+		pass(10 * time.Minute)
+		if !s.Sealed() || s.Keeper().Current() != nil {
+			t.Fatal("it is open, and nothing of what it does would be written down")
+		}
+		if n := s.log.count("failed to setup audit table"); n < 10 || n > 20 {
+			t.Errorf("%d tries in ten minutes", n)
+		}
+		s.noAudit.Store(false)
 		pass(time.Minute)
 		s.lives(t, text)
 	})
