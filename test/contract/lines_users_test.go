@@ -167,6 +167,11 @@ func TestLDAPLines(t *testing.T) {
 			h.do("POST", "auth/ldap/groups/Engineers", h.root, m{"policies": "build"}).empty()
 			h.ldapLogin("alice").is(200).has([]string{"build", "default"}, "auth", "policies")
 		}},
+		{"auth-methods §4 tests: two entries are nobody", func(_ *testing.T, h *house) {
+			h.directory(s, m{"userfilter": "(|({{.UserAttr}}={{.Username}})(uid=bob))"})
+			h.ldapLogin("alice").fails(400, "ldap operation failed: failed to bind as user")
+			h.ldapLogin("bob").is(200)
+		}},
 		{"auth-methods §4 tests: the bind's password is not read back", func(_ *testing.T, h *house) {
 			h.directory(s, nil)
 			h.do("GET", "auth/ldap/config", h.root, nil).is(200).has(ldaptest.Reader, "data", "binddn").lacks("data", "bindpass")
