@@ -65,6 +65,11 @@ func (s scope) fail(at position, key, reason string) {
 	})
 }
 
+// blamed says whether something is wrong with key already: what follows from that is not worth telling.
+func (s scope) blamed(key string) bool {
+	return slices.ContainsFunc(s.d.problems, func(e *Error) bool { return e.Key == s.key(key) })
+}
+
 func (s scope) warn(at position, key, format string, args ...any) {
 	s.d.cfg.Warnings = append(s.d.cfg.Warnings, Warning{Where: at.String(), Key: s.key(key), Text: fmt.Sprintf(format, args...)})
 }

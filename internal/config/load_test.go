@@ -143,6 +143,20 @@ func TestWrong(t *testing.T) {
 	}
 }
 
+// A key that its file or variable does not give is one problem, not also a key of the wrong length.
+func TestUnreadableKeyIsOneProblem(t *testing.T) {
+	for _, from := range []string{"env://NOT_SET", "file:///nowhere"} {
+		for key, more := range map[string]string{"current_key": "", "previous_key": " previous_key_id = \"b\"\n current_key = \"" + strings.Repeat("ab", 32) + "\"\n"} {
+			text := minimal + "seal \"static\" {\n current_key_id = \"a\"\n" + more + " " + key + " = \"" + from + "\"\n}\n"
+			_, err := parseFor(nil, "c.hcl", []byte(text), Options{})
+			var all Errors
+			if !errors.As(err, &all) || len(all) != 1 || all[0].Key != "seal.static."+key {
+				t.Errorf("%s from %s: %v", key, from, err)
+			}
+		}
+	}
+}
+
 // tlsListener is a server with one TLS listener in which line 3 is given.
 func tlsListener(line string) string {
 	return "storage \"inmem\" {}\nlistener \"tcp\" { tls_cert_file = \"c\"\n " + line + "\n tls_key_file = \"k\"\n}\n"

@@ -184,13 +184,13 @@ func (d *decoder) checkSeal(seal *Seal, pos position) {
 		if seal.Static.CurrentKeyID == "" {
 			s.fail(pos, "current_key_id", "'current_key_id' must be set")
 		}
-		if _, err := StaticKey(seal.Static.CurrentKey); err != nil {
+		if _, err := StaticKey(seal.Static.CurrentKey); err != nil && !s.blamed("current_key") {
 			s.fail(pos, "current_key", "'current_key' "+err.Error())
 		}
 		if seal.Static.PreviousKey.Empty() && seal.Static.PreviousKeyID == "" {
 			return
 		}
-		if _, err := StaticKey(seal.Static.PreviousKey); err != nil {
+		if _, err := StaticKey(seal.Static.PreviousKey); err != nil && !s.blamed("previous_key") {
 			s.fail(pos, "previous_key", "'previous_key' "+err.Error())
 		}
 		if id := seal.Static.PreviousKeyID; id == "" || id == seal.Static.CurrentKeyID {

@@ -311,7 +311,7 @@ func (d *daemon) ready(ctx context.Context, seals *seals) error {
 		return d.startDev(ctx)
 	}
 	if seals.current != nil {
-		d.loops.Go(func() { d.unsealAuto(ctx) })
+		d.loops.Go(func() { d.node.KeepOpen(ctx) })
 	}
 	return nil
 }

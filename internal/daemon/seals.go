@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"jeton/internal/config"
 	"jeton/internal/seal"
@@ -82,37 +81,4 @@ func staticSeal(c config.StaticSeal) (seal.Wrapper, error) {
 		return nil, err
 	}
 	return static.Replacing(c.PreviousKeyID, old)
-}
-
-// retryUnseal paces the tries to open a seal that opens by itself. Contract: config §5.
-const retryUnseal = 5 * time.Second
-
-// unsealAuto opens the seal as soon as there is something to open, once: a server that is
-// sealed by an operator later on stays sealed.
-func (d *daemon) unsealAuto(ctx context.Context) {
-	tick := time.NewTicker(retryUnseal)
-	defer tick.Stop()
-	said := false
-	for {
-		done, err := d.node.Keeper().Initialized(ctx)
-		switch {
-		case err == nil && !done:
-			if !said {
-				d.log.Info("stored unseal keys are supported, but none were found: the server waits for init")
-				said = true
-			}
-		case err == nil:
-			if err = d.node.UnsealAuto(ctx); err == nil {
-				return
-			}
-		}
-		if err != nil && ctx.Err() == nil {
-			d.log.Error("failed to unseal core; it is tried again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -57,13 +57,19 @@ func (n *Node) mend(ctx context.Context, m mender) error {
 	defer n.changing.Unlock()
 	h := n.house.Load()
 	if h == nil {
-		return m.Mend(ctx)
+		if err := m.Mend(ctx); err != nil {
+			return err
+		}
+		n.lose()
+		return nil
 	}
 	unlocked := h.unlocked
 	n.shut(ctx, h)
 	err := m.Mend(ctx)
 	if openErr := n.open(ctx, unlocked); openErr != nil {
-		// Without its store the house cannot be; the keys go, as after an unseal that failed.
+		// Without its store the house cannot be; the keys go, as after an unseal that failed. A seal
+		// that opens by itself gets them again once the store is there.
+		n.lose()
 		return errors.Join(err, openErr, n.keeper.Seal(ctx))
 	}
 	if err != nil {

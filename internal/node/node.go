@@ -94,8 +94,13 @@ type Node struct {
 
 	// restoring serialises the last step of restores; it is taken before changing.
 	restoring sync.Mutex
-	// changing serialises init, unseal and seal.
+	// changing serialises init, unseal and seal, and guards onPurpose.
 	changing sync.Mutex
+	// onPurpose says that somebody sealed the server, and nobody has unsealed it since. It does not
+	// outlive the process: a start unseals.
+	onPurpose bool
+	// lost wakes KeepOpen.
+	lost chan struct{}
 	// house is nil while sealed. Only who holds changing replaces it.
 	house atomic.Pointer[House]
 }
@@ -103,7 +108,7 @@ type Node struct {
 // New makes a sealed node over raw. wrapper is nil for Shamir.
 func New(raw store.Store, wrapper seal.Wrapper, c *clock.Steady, settings Settings) *Node {
 	n := &Node{
-		raw: raw, clock: c, settings: settings, log: settings.Log,
+		raw: raw, clock: c, settings: settings, log: settings.Log, lost: make(chan struct{}, 1),
 		keeper: seal.NewKeeper(raw, c, wrapper, settings.Log.With("room", "seal")),
 	}
 	n.keeper.MigrateFrom(settings.MigrateFrom)
@@ -222,10 +227,15 @@ func (n *Node) openBy(ctx context.Context, give func() (seal.Status, *seal.Unloc
 	return n.keeper.Status(ctx)
 }
 
-// UnsealAuto opens the server with the seal's own key, where it has one.
+// UnsealAuto opens the server with the seal's own key, where it has one, whoever sealed it.
 func (n *Node) UnsealAuto(ctx context.Context) error {
 	n.changing.Lock()
 	defer n.changing.Unlock()
+	return n.unsealAuto(ctx)
+}
+
+// unsealAuto is UnsealAuto. The caller holds changing.
+func (n *Node) unsealAuto(ctx context.Context) error {
 	if n.house.Load() != nil {
 		return nil
 	}
@@ -251,6 +261,7 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 	}
 	h.stop, h.unlocked = stop, u
 	n.house.Store(h)
+	n.onPurpose = false
 	h.done.Go(func() { n.sweep(life, h) })
 	h.done.Go(func() { n.rotate(life) })
 	h.done.Go(func() { n.refresh(life) })
@@ -263,10 +274,11 @@ func (n *Node) open(ctx context.Context, u *seal.Unlocked) error {
 
 // Seal forgets the keys. It returns once every request in flight has ended, those that wait for
 // another system included: they are cut short after a moment. The caller must not be one of
-// them. A sealed server is no error.
+// them. A sealed server is no error; it is from now on one that was sealed on purpose.
 func (n *Node) Seal(ctx context.Context) error {
 	n.changing.Lock()
 	defer n.changing.Unlock()
+	n.onPurpose = true
 	if h := n.house.Load(); h != nil {
 		n.shut(ctx, h)
 		n.log.Info("sealed")

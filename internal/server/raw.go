@@ -156,7 +156,7 @@ func (s *Server) putInit(ctx context.Context, r *http.Request) reply {
 	}
 	if status.Recovery {
 		if err := s.node.UnsealAuto(ctx); err != nil {
-			s.log.Error("the server is initialised but did not unseal by itself; a restart tries again", "error", err)
+			s.log.Error("the server is initialised but did not unseal by itself; it is tried again", "error", err)
 		}
 	}
 	return s.jsonReply(http.StatusOK, body)

@@ -35,7 +35,7 @@ func TestHTTPEdgeCases(t *testing.T) {
 			h.do("GET", "kv1/nope", h.root, nil).fails(404)
 			h.do("GET", "secret/data/nope", h.root, nil).fails(404)
 		}},
-		{"http §10.6 the ways to list", func(t *testing.T, h *house) {
+		{"http §10.6, sys §0 tests 5 and 6 the ways to list", func(t *testing.T, h *house) {
 			h.mount("kv1")
 			h.do("PUT", "kv1/a/b", h.root, m{"k": "v"}).empty()
 			for _, a := range []*answer{
@@ -46,7 +46,9 @@ func TestHTTPEdgeCases(t *testing.T) {
 			}
 			h.do("GET", "kv1/a?list=x", h.root, nil).fails(400)
 			h.do("GET", "kv1/a?list=", h.root, nil).fails(400)
+			h.do("GET", "kv1/a?list=2", h.root, nil).fails(400)
 			h.do("GET", "kv1/a/b?list=false", h.root, nil).is(200).has("v", "data", "k")
+			h.do("LIST", "kv1/none", h.root, nil).fails(404)
 		}},
 		{"http §10.7 write to a path that ends in a slash", func(t *testing.T, h *house) {
 			for _, verb := range []string{"POST", "PUT"} {
@@ -84,7 +86,7 @@ func TestHTTPEdgeCases(t *testing.T) {
 			big := `{"a":"` + strings.Repeat("x", 32<<20) + `"}`
 			h.do("POST", "auth/token/create", h.root, big).fails(413, "http: request body too large")
 		}},
-		{"http §10.11 form", func(t *testing.T, h *house) {
+		{"http §10.11, sys §0 test 7 form", func(t *testing.T, h *house) {
 			form := header("Content-Type", "application/x-www-form-urlencoded")
 			a := h.do("POST", "auth/token/create", h.root, "policies=default&num_uses=3&renewable=false", form).is(200)
 			a.has([]string{"default"}, "auth", "policies").has(3, "auth", "num_uses").has(false, "auth", "renewable")
@@ -92,7 +94,7 @@ func TestHTTPEdgeCases(t *testing.T) {
 			h.do("POST", "auth/token/create", h.root, `{"policies":["default"]}`, form).is(200).has([]string{"default"}, "auth", "policies")
 			h.do("POST", "auth/token/create", h.root, "%zz", form).failsLike(400, "form")
 		}},
-		{"http §10.12 PATCH content types", func(t *testing.T, h *house) {
+		{"http §10.12, sys §0 test 4 PATCH content types", func(t *testing.T, h *house) {
 			h.do("PATCH", "secret/data/a", h.root, m{}, header("Content-Type", "application/json")).
 				fails(415, "PATCH requires Content-Type of application/merge-patch+json, provided application/json")
 			h.do("PATCH", "secret/data/a", h.root, m{}).is(400)
@@ -331,7 +333,7 @@ func TestHTTPBasicsGHSArh46vc3jw2w3(t *testing.T) {
 			h.do("POST", "auth/userpass/login/bob", "junk", m{"password": "correct horse"}).is(200)
 			h.do("GET", "sys/health", "junk", nil).is(200)
 		}},
-		{"sys §0.2 what is injected and what is not", func(t *testing.T, h *house) {
+		{"sys §0 tests 1 and 2, §0.2 what is injected and what is not", func(t *testing.T, h *house) {
 			h.do("GET", "sys/mounts", h.root, nil).is(200).has("kv", "secret/", "type").has("kv", "data", "secret/", "type")
 			h.do("LIST", "sys/policies/acl", h.root, nil).is(200).lacks("keys")
 			h.do("GET", "sys/rotate/config", h.root, nil).is(200).lacks("enabled")
@@ -347,7 +349,7 @@ func TestHTTPBasicsGHSArh46vc3jw2w3(t *testing.T) {
 			a.has([]string{"root"}, "data", "auth").has(nil, "auth")
 		}},
 		{"sys §0.3 wrong list value", func(t *testing.T, h *house) { h.do("GET", "secret/metadata?list=maybe", h.root, nil).fails(400) }},
-		{"sys §0.5 unknown fields", func(t *testing.T, h *house) {
+		{"sys §0 test 3, §0.5 unknown fields", func(t *testing.T, h *house) {
 			h.do("POST", "auth/token/create", h.root, m{"nope": 1, "also": 2}).is(200).warns("Endpoint ignored these unrecognized parameters: [also nope]")
 			// Decision 0006: where an answer would have no body it has one, for the warning.
 			h.do("POST", "auth/token/roles/r", h.root, m{"orphan": true, "token_perod": "1h"}).is(200).

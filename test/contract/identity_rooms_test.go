@@ -48,13 +48,13 @@ func TestEntity(t *testing.T) {
 	made := h.do("POST", "identity/entity", h.root, m{"name": "Alice", "policies": "b, A ,b", "metadata": m{"team": "x"}}).is(200)
 	id := made.text("data", "id")
 	made.has(m{"id": id, "name": "Alice", "aliases": nil}, "data")
-	t.Run("1 the same name in another case", func(t *testing.T) {
+	t.Run("identity §7.1 the same name in another case", func(t *testing.T) {
 		h.do("POST", "identity/entity", h.root, m{"name": "aLICE", "metadata": m{"k": "v"}}).empty()
 		h.do("POST", "identity/entity/name/ALICE", h.root, m{"disabled": false}).empty()
 		h.do("GET", "identity/entity/name/alice", h.root, nil).is(200).has(id, "data", "id").has(m{"k": "v"}, "data", "metadata").
 			has([]string{"a", "b"}, "data", "policies").has("Alice", "data", "name")
 	})
-	t.Run("2 a rename to a name that is taken", func(t *testing.T) {
+	t.Run("identity §7.2 a rename to a name that is taken", func(t *testing.T) {
 		other := h.entity(m{"name": "bob"})
 		h.do("POST", "identity/entity/id/"+other, h.root, m{"name": "ALICE"}).fails(400, "entity name is already in use")
 		h.do("POST", "identity/entity", h.root, m{"id": other, "name": "alice"}).fails(400, "entity name is already in use")
@@ -62,11 +62,11 @@ func TestEntity(t *testing.T) {
 		h.do("GET", "identity/entity/name/bob", h.root, nil).fails(404)
 		h.do("GET", "identity/entity/name/carol", h.root, nil).is(200).has(other, "data", "id")
 	})
-	t.Run("2.1 unknown ids", func(t *testing.T) {
+	t.Run("identity §2.1 unknown ids", func(t *testing.T) {
 		h.do("POST", "identity/entity/id/nobody", h.root, m{}).fails(400, "entity not found from id")
 		h.do("POST", "identity/entity", h.root, m{"id": "nobody", "name": "x"}).fails(400, "entity not found from id")
 	})
-	t.Run("2.1 read", func(t *testing.T) {
+	t.Run("identity §2.1 read", func(t *testing.T) {
 		a := h.do("GET", "identity/entity/id/"+id, h.root, nil).is(200)
 		defaults := m{"aliases": []any{}, "direct_group_ids": []any{}, "inherited_group_ids": []any{}, "group_ids": []any{},
 			"disabled": false, "merged_entity_ids": nil, "namespace_id": "root"}
@@ -78,17 +78,17 @@ func TestEntity(t *testing.T) {
 		h.entity(m{"name": "plain"})
 		h.do("GET", "identity/entity/name/plain", h.root, nil).is(200).has(nil, "data", "metadata").has([]any{}, "data", "policies")
 	})
-	t.Run("2.1 a made up name", func(t *testing.T) {
+	t.Run("identity §2.1 a made up name", func(t *testing.T) {
 		name := h.do("POST", "identity/entity", h.root, m{}).is(200).text("data", "name")
 		if hex, ok := strings.CutPrefix(name, "entity_"); !ok || len(hex) != 8 {
 			t.Errorf("made up %q", name)
 		}
 	})
-	t.Run("13 nothing found", func(t *testing.T) {
+	t.Run("identity §7.13 nothing found", func(t *testing.T) {
 		h.do("GET", "identity/entity/id/nobody", h.root, nil).fails(404)
 		h.do("DELETE", "identity/entity/id/nobody", h.root, nil).empty()
 	})
-	t.Run("15 metadata", func(t *testing.T) {
+	t.Run("identity §7.15 metadata", func(t *testing.T) {
 		h.do("POST", "identity/entity", h.root, m{"name": "m", "metadata": m{"k": strings.Repeat("v", 512)}}).is(200)
 		many := m{}
 		for i := range 65 {
@@ -170,7 +170,7 @@ func TestLoginEntity(t *testing.T) {
 
 	in := login().is(200)
 	token := in.text("auth", "client_token")
-	t.Run("3 an alias made before", func(t *testing.T) {
+	t.Run("identity §7.3 an alias made before", func(t *testing.T) {
 		in.has(id, "auth", "entity_id").has([]string{"p1"}, "auth", "identity_policies").
 			has([]string{"default", "own", "p1"}, "auth", "policies").has([]string{"default", "own"}, "auth", "token_policies")
 		h.lookup(token).is(200).has(id, "data", "entity_id").has([]string{"p1"}, "data", "identity_policies").has([]string{"default", "own"}, "data", "policies")
@@ -181,13 +181,13 @@ func TestLoginEntity(t *testing.T) {
 		h.do("GET", "identity/entity/id/"+id, token, nil).is(200)
 		h.do("GET", "identity/entity-alias/id/"+alias, h.root, nil).is(200).has(id, "data", "canonical_id").has("AL2", "data", "name")
 	})
-	t.Run("4 an edit counts on the next request", func(t *testing.T) {
+	t.Run("identity §4 an edit counts on the next request", func(t *testing.T) {
 		h.do("POST", "identity/entity/id/"+id, h.root, m{"policies": []string{}}).empty()
 		h.do("GET", "kv/p1", token, nil).fails(403, denied)
 		h.do("POST", "identity/entity/id/"+id, h.root, m{"policies": "p1"}).empty()
 		h.do("GET", "kv/p1", token, nil).is(200)
 	})
-	t.Run("8 disabled and enabled again", func(t *testing.T) {
+	t.Run("identity §7.8 disabled and enabled again", func(t *testing.T) {
 		h.do("POST", "identity/entity/id/"+id, h.root, m{"disabled": true}).empty()
 		for _, path := range []string{"kv/p1", "auth/token/lookup-self"} {
 			h.do("GET", path, token, nil).fails(403, "permission denied")
@@ -199,14 +199,14 @@ func TestLoginEntity(t *testing.T) {
 		h.do("POST", "identity/entity/id/"+id, h.root, m{"disabled": false}).empty()
 		h.do("GET", "kv/p1", token, nil).is(200)
 	})
-	t.Run("4 a child has its parent's entity", func(t *testing.T) {
+	t.Run("identity §4 a child has its parent's entity", func(t *testing.T) {
 		h.policy("own", `path "auth/token/create" { capabilities = ["update"] }`)
 		child := h.do("POST", "auth/token/create", token, m{"ttl": "1m"}).is(200).has(id, "auth", "entity_id").has([]string{"p1"}, "auth", "identity_policies")
 		h.do("GET", "kv/p1", child.text("auth", "client_token"), nil).is(200)
 		// What an entity adds cannot be given away (tokens §4.3).
 		h.do("POST", "auth/token/create", token, m{"policies": "p1"}).fails(400, "child policies must be subset of parent")
 	})
-	t.Run("9 deleted", func(t *testing.T) {
+	t.Run("identity §7.9 deleted", func(t *testing.T) {
 		h.do("DELETE", "identity/entity/id/"+id, h.root, nil).empty()
 		h.do("GET", "kv/p1", token, nil).fails(403, "permission denied")
 		h.do("POST", "auth/token/renew-self", token, nil).fails(403, "permission denied")
@@ -319,7 +319,7 @@ func TestGroup(t *testing.T) {
 	h.do("LIST", "identity/group/id", h.root, nil).fails(404)
 	g2 := group(m{"name": "G2", "member_entity_ids": entity})
 	g1 := group(m{"name": "G1", "policies": "P1", "member_group_ids": []string{g2}})
-	t.Run("5 a policy of the outer group", func(t *testing.T) {
+	t.Run("identity §7.5 a policy of the outer group", func(t *testing.T) {
 		h.do("GET", "kv/p1", token, nil).is(200)
 		h.lookup(token).is(200).has([]string{"p1"}, "data", "identity_policies")
 		login().is(200).has([]string{"p1"}, "auth", "identity_policies")
@@ -329,14 +329,14 @@ func TestGroup(t *testing.T) {
 			has([]string{entity}, "data", "member_entity_ids").has(m{}, "data", "alias").has(nil, "data", "metadata").
 			has(nil, "data", "member_group_ids").has(nil, "data", "policies").has("internal", "data", "type")
 	})
-	t.Run("6 a cycle", func(t *testing.T) {
+	t.Run("identity §7.6 a cycle", func(t *testing.T) {
 		h.do("POST", "identity/group/id/"+g2, h.root, m{"member_group_ids": []string{g1}}).
 			fails(400, fmt.Sprintf("cyclic relationship detected for member group ID %q", g1))
 		h.do("POST", "identity/group/id/"+g2, h.root, m{"member_group_ids": []string{g2}}).
 			fails(400, fmt.Sprintf("member group ID %q is same as the ID of the group", g2))
 		h.do("GET", "identity/group/id/"+g2, h.root, nil).is(200).has(nil, "data", "member_group_ids").has(1, "data", "modify_index")
 	})
-	t.Run("2.4 what is refused", func(t *testing.T) {
+	t.Run("identity §2.4 what is refused", func(t *testing.T) {
 		h.do("POST", "identity/group/id/nobody", h.root, m{}).fails(400, "invalid group ID")
 		h.do("POST", "identity/group", h.root, m{"name": "n", "member_entity_ids": "q"}).fails(400, `invalid entity ID "q"`)
 		h.do("POST", "identity/group", h.root, m{"name": "n", "member_group_ids": "q"}).fails(400, `invalid member group ID "q"`)
@@ -352,12 +352,12 @@ func TestGroup(t *testing.T) {
 		}
 		h.do("GET", "identity/group/name/n", h.root, nil).fails(404)
 	})
-	t.Run("5 the inner group is deleted", func(t *testing.T) {
+	t.Run("identity §7.5 the inner group is deleted", func(t *testing.T) {
 		h.do("DELETE", "identity/group/id/"+g2, h.root, nil).empty()
 		h.do("GET", "kv/p1", token, nil).fails(403, denied)
 		h.do("GET", "identity/group/id/"+g1, h.root, nil).is(200).has(nil, "data", "member_group_ids")
 	})
-	t.Run("2.4 members are replaced, emptied, left", func(t *testing.T) {
+	t.Run("identity §2.4 members are replaced, emptied, left", func(t *testing.T) {
 		h.do("POST", "identity/group", h.root, m{"name": "g1", "member_entity_ids": entity}).empty()
 		h.do("GET", "kv/p1", token, nil).is(200)
 		h.do("POST", "identity/group/name/g1", h.root, m{"metadata": m{"k": "v"}}).empty()
@@ -443,7 +443,7 @@ func TestEntityMerge(t *testing.T) {
 
 	h.do("GET", "kv/2", token, nil).is(200)
 	merge(m{"to_entity_id": to, "from_entity_ids": []string{old}}).empty()
-	t.Run("11 the token of a merged entity", func(t *testing.T) {
+	t.Run("identity §7.11 the token of a merged entity", func(t *testing.T) {
 		h.do("GET", "kv/2", token, nil).fails(403, denied)
 		h.do("GET", "kv/1", token, nil).is(200)
 		h.lookup(token).is(200).has(old, "data", "entity_id").has([]string{"pm1"}, "data", "identity_policies")
@@ -454,7 +454,7 @@ func TestEntityMerge(t *testing.T) {
 		has([]string{group}, "data", "direct_group_ids").has([]string{"pm1"}, "data", "policies")
 	h.do("GET", "identity/group/id/"+group, h.root, nil).is(200).has([]string{to}, "data", "member_entity_ids")
 
-	t.Run("10 a conflict", func(t *testing.T) {
+	t.Run("identity §7.10 a conflict", func(t *testing.T) {
 		h.do("POST", "identity/lookup/entity", h.root, m{"alias_name": "two", "alias_mount_accessor": h.accessorOf("up2")}).is(200).has(to, "data", "id")
 		refused := merge(m{"to_entity_id": to, "from_entity_ids": third}).
 			failsLike(400, "toEntity and at least one fromEntity have aliases with the same mount accessor, repeat the merge request specifying exactly one fromEntity, clashes:")

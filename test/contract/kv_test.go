@@ -245,7 +245,7 @@ func TestKVVersion2(t *testing.T) {
 			h.do("GET", "sys/mounts/up", h.root, nil).has(m{"version": "2"}, "data", "options")
 			h.do("POST", "sys/mounts/up/tune", h.root, m{"options": m{"version": 1}}).fails(400, "cannot downgrade mount from version 2")
 		}},
-		{"secrets §2.4 preflight", func(t *testing.T, h *house) {
+		{"secrets §2 test 7, §2.4 preflight", func(t *testing.T, h *house) {
 			who := h.holder("p", `path "secret/data/app/*" { capabilities = ["read"] }`)
 			for _, path := range []string{"secret/data/app/x", "secret/app", "secret"} {
 				h.do("GET", "sys/internal/ui/mounts/"+path, who, nil).is(200).has("secret/", "data", "path").has(m{"version": "2"}, "data", "options")

@@ -180,7 +180,7 @@ func TestMounts(t *testing.T) {
 			h.dead(token)
 			h.do("POST", "auth/down/login/bob", "", m{"password": "correct horse"}).is(200)
 		}},
-		{"sys, tail 1 and 2: the preflight of kv", func(t *testing.T, h *house) {
+		{"sys tests (tail) 1 and 2: the preflight of kv", func(t *testing.T, h *house) {
 			token := h.holder("p", `path "secret/data/app/*" { capabilities = ["read"] }`)
 			h.do("GET", "sys/internal/ui/mounts/secret/data/app/x", token, nil).is(200).has("secret/", "data", "path").has("kv", "data", "type").
 				has(m{"version": "2"}, "data", "options")

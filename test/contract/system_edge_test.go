@@ -15,7 +15,7 @@ func (h *house) limit(name string, body m) {
 
 func TestSystemQuotas(t *testing.T) {
 	rows(t, []row{
-		{"sys §17 config: defaults, then exactly what was written", func(t *testing.T, h *house) {
+		{"sys tests (tail) 4, §17 config: defaults, then exactly what was written", func(t *testing.T, h *house) {
 			h.do("GET", "sys/quotas/config", h.root, nil).is(200).has(false, "data", "enable_rate_limit_audit_logging").
 				has([]string{"sys/generate-recovery-token/attempt", "sys/generate-recovery-token/update", "sys/generate-root/attempt",
 					"sys/generate-root/update", "sys/health", "sys/seal-status", "sys/unseal"}, "data", "rate_limit_exempt_paths").lacks("enable_rate_limit_audit_logging")

@@ -97,7 +97,7 @@ func TestSystemMetrics(t *testing.T) {
 			}
 		}
 	})
-	t.Run("sys §18 what is refused, in plain text", func(t *testing.T) {
+	t.Run("sys tests (tail) 6, §18 what is refused, in plain text", func(t *testing.T) {
 		h := measured(t, metrics.Settings{Prefix: "vault", ShowByDefault: true}, config.Listener{})
 		for query, want := range map[string]string{"xml": `metric response format "xml" unknown`, "prometheus": "prometheus is not enabled"} {
 			a := h.do("GET", "sys/metrics?format="+query, h.root, nil).is(400)

@@ -38,7 +38,7 @@ func TestSystemTools(t *testing.T) {
 			h.do("POST", "sys/tools/random/seal", h.root, nil).is(200).warns("no seal/entropy augmentation available: using platform entropy source")
 			h.do("POST", "sys/tools/random", h.root, nil).lacks("random_bytes")
 		}},
-		{"sys §20 random: errors", func(t *testing.T, h *house) {
+		{"sys tests (tail) 5, §20 random: errors", func(t *testing.T, h *house) {
 			h.do("POST", "sys/tools/random/0", h.root, nil).fails(400, "'bytes' cannot be less than 1")
 			h.do("POST", "sys/tools/random/131072", h.root, nil).fails(400, "'bytes' should be less than 131072")
 			h.do("POST", "sys/tools/random/x", h.root, nil).failsLike(400, "error parsing url-set byte count: ")

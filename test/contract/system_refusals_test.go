@@ -58,7 +58,7 @@ func TestSystemMountsRefuse(t *testing.T) {
 	})
 }
 
-// Contract: sys §0.7: which paths need sudo, and which do not.
+// Contract: sys §0.7 and tests (tail) 7 and 8: which paths need sudo, and which do not.
 func TestSystemSudo(t *testing.T) {
 	h := open(t)
 	h.policy("all", `path "*" { capabilities = ["create", "read", "update", "delete", "list"] }`)

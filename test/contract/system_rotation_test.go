@@ -8,7 +8,7 @@ import (
 
 func TestSystemRotation(t *testing.T) {
 	rows(t, []row{
-		{"sys §14 rotate: a new term, older values stay readable, the count starts anew", func(t *testing.T, h *house) {
+		{"sys §14 tests: rotate: a new term, older values stay readable, the count starts anew", func(t *testing.T, h *house) {
 			h.do("POST", "secret/data/before", h.root, m{"data": m{"a": "b"}}).is(200)
 			before := h.do("GET", "sys/key-status", h.root, nil).is(200).has(1, "term").has(1, "data", "term")
 			if before.number("data", "encryptions") == 0 {

@@ -307,7 +307,7 @@ func TestSystemRekey(t *testing.T) {
 			h.do("PUT", update, "", m{"key": strings.Repeat("ab", 33), "nonce": nonce}).failsLike(400, "key verification failed: ")
 			h.do("GET", init, "", nil).has(true, "started")
 		}},
-		{"sys §15 verify: the old shares hold until the new ones were given back; DELETE renames it", func(t *testing.T, h *house, keys []string) {
+		{"sys tests (tail) 9, §15 verify: the old shares hold until the new ones were given back; DELETE renames it", func(t *testing.T, h *house, keys []string) {
 			h.do("GET", verify, "", nil).fails(400, "no rekey configuration found")
 			h.do("PUT", verify, "", m{"key": keys[0]}).fails(400, "no rekey in progress")
 			nonce := h.do("PUT", init, "", m{"secret_shares": 3, "secret_threshold": 2, "require_verification": true}).is(200).has(true, "verification_required").text("nonce")
