@@ -471,11 +471,25 @@ func isTimestamp(s []byte) bool {
 		}
 		zone = zone[n:]
 	}
-	if string(zone) != "Z" && (len(zone) != len("+00:00") || !hasShape(zone, "+00:00") && !hasShape(zone, "-00:00")) {
+	// The bounds of a zone are those of package time.
+	if string(zone) != "Z" {
+		if len(zone) != len("+00:00") || !hasShape(zone, "+00:00") && !hasShape(zone, "-00:00") || twoDigits(zone[1:]) > 24 || twoDigits(zone[4:]) > 60 {
+			return false
+		}
+	}
+	return isDate(100*twoDigits(s)+twoDigits(s[2:]), twoDigits(s[5:]), twoDigits(s[8:])) &&
+		twoDigits(s[11:]) <= 23 && twoDigits(s[14:]) <= 59 && twoDigits(s[17:]) <= 59
+}
+
+// twoDigits is the number that s begins with.
+func twoDigits(s []byte) int { return int(s[0]-'0')*10 + int(s[1]-'0') }
+
+func isDate(year, month, day int) bool {
+	if month < 1 || month > 12 || day < 1 {
 		return false
 	}
-	var t time.Time
-	return t.UnmarshalText(s) == nil
+	// The zeroth day of the next month is the last of this one.
+	return day <= 28 || day <= time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
 // hasShape says whether s begins with bytes like those of shape, where 0 stands for any digit.

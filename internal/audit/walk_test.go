@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"regexp"
@@ -200,6 +201,33 @@ func TestCVE20256203StringsOfARequestAreBounded(t *testing.T) {
 		}
 		if elide && cap(l.buf) > 4*maxStrings {
 			t.Errorf("counting took %d bytes", cap(l.buf))
+		}
+	}
+}
+
+// What stays in clear is what package time reads as RFC 3339, written with the usual digits.
+func TestTimestampsAreRealOnes(t *testing.T) {
+	shape := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$`)
+	check := func(s string) {
+		t.Helper()
+		var parsed time.Time
+		want := shape.MatchString(s) && parsed.UnmarshalText([]byte(s)) == nil
+		if got := isTimestamp([]byte(s)); got != want {
+			t.Errorf("isTimestamp(%q) = %v, want %v", s, got, want)
+		}
+	}
+	for _, year := range []string{"0000", "1900", "2000", "2023", "2024", "9999"} {
+		for month := range 14 {
+			for day := range 33 {
+				check(fmt.Sprintf("%s-%02d-%02dT23:59:59Z", year, month, day))
+			}
+		}
+	}
+	for _, zone := range []string{"", "Z", "z", "+00:00", "-23:59", "+24:00", "+00:60", "+0:000", "+00:00Z", "ZZ"} {
+		for _, fraction := range []string{"", ".", ".0", ".123456789", ".1234567890", ",5", ".5a"} {
+			for _, clock := range []string{"00:00:00", "24:00:00", "23:60:00", "23:59:60", "99:99:99", "1:02:03", "01.02.03"} {
+				check("2024-02-29T" + clock + fraction + zone)
+			}
 		}
 	}
 }

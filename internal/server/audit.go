@@ -86,7 +86,7 @@ func (s *Server) auditRequest(ctx context.Context, x *exchange, refused error) e
 		return s.requestLogged(err)
 	}
 	err := x.house.Audit.LogRequest(ctx, &a.entry, x.nonHMACRequest(), x.nonHMACResponse())
-	s.observe("audit.log_request", a.began)
+	s.node.Metrics().Observe("audit.log_request", nil, s.node.Clock().Now().Sub(a.began))
 	x.audited = a
 	return s.requestLogged(err)
 }
@@ -104,11 +104,6 @@ func (s *Server) requestLogged(err error) error {
 func (s *Server) stamp(a *audited) time.Time {
 	a.entry.Time = s.node.Clock().Now()
 	return a.entry.Time
-}
-
-// observe measures how long writing an entry took.
-func (s *Server) observe(name string, began time.Time) {
-	s.node.Metrics().Observe(name, nil, s.node.Clock().Now().Sub(began))
 }
 
 // requestError is the outer error of a request entry: bare for a missing or bad token.
@@ -155,13 +150,18 @@ func (s *Server) auditResponse(ctx context.Context, x *exchange, failed error) e
 	}
 	began := s.stamp(a)
 	err := x.house.Audit.LogResponse(ctx, entry, x.nonHMACRequest(), x.nonHMACResponse())
-	s.observe("audit.log_response", began)
-	if x.audited != nil && store.IsReading(ctx) {
-		err := x.house.Audit.RequestWritten(&x.audited.kept)
-		s.observe("audit.log_request", x.audited.began)
-		if err := s.requestLogged(err); err != nil {
-			return err
-		}
+	var requestErr error
+	ahead := x.audited != nil && store.IsReading(ctx)
+	if ahead {
+		requestErr = x.house.Audit.RequestWritten(&x.audited.kept)
+	}
+	ended := s.node.Clock().Now()
+	s.node.Metrics().Observe("audit.log_response", nil, ended.Sub(began))
+	if ahead {
+		s.node.Metrics().Observe("audit.log_request", nil, ended.Sub(x.audited.began))
+	}
+	if err := s.requestLogged(requestErr); err != nil {
+		return err
 	}
 	if err != nil {
 		s.node.Metrics().Count("audit.log_response_failure", nil)
