@@ -57,11 +57,15 @@ const (
 	// (a revoked token, an unused name) reads no block.
 	bloomBitsPerKey = 10
 
-	baseLevelBytes = 64 << 20
-	// level0Tables is how many flushed memtables pile up before they are merged into the tables
-	// below: at two, merging was a seventh of what the making of a token cost. Reads ask the bloom
-	// filter of each.
-	level0Tables = 12
+	// baseLevelBytes is how large the level grows that flushed tables are merged into, before there
+	// is another below it. Up to a gigabyte (some two million tokens) there are two levels, and what is
+	// deleted is merged away once.
+	baseLevelBytes = 1 << 30
+	// level0Tables is twice the number of flushed memtables that pile up before they are merged into
+	// the tables below. Most keys are put at the ends of a few ranges, whose last tables are
+	// rewritten each time: at six, merging was a quarter of what the making of a token costs among
+	// a million. Reads ask the bloom filter of each.
+	level0Tables = 28
 	// level0Stop is out of reach: writers wait for flushes, which succeed even on a frozen
 	// disk, and never for compactions, which do not.
 	level0Stop = 1000
