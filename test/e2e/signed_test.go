@@ -374,6 +374,17 @@ func (w *waiting) code() string {
 	return found[1]
 }
 
+// wantAnn waits for the login to end, and wants it to have kept a token of ann's.
+func (w *waiting) wantAnn(s *server) {
+	w.t.Helper()
+	if code := w.end(); code != 0 {
+		w.t.Errorf("exit code %d\n%s", code, w.output())
+	}
+	if r := s.run([]string{"VAULT_TOKEN="}, "jeton", "token", "lookup"); !strings.Contains(r.out, "oidc-ann") {
+		w.t.Errorf("the token that was kept: %s%s", r.out, r.errOut)
+	}
+}
+
 // RFC 8628 with the command line, the provider's page and a real browser: the terminal never hears
 // of the browser.
 func TestDeviceLoginWithARealBrowser(t *testing.T) {
@@ -393,12 +404,7 @@ func TestDeviceLoginWithARealBrowser(t *testing.T) {
 	if err != nil || shown != w.code() {
 		t.Fatalf("the page has the code %q: %v\n%s", shown, err, w.output())
 	}
-	if code := w.end(); code != 0 {
-		t.Errorf("exit code %d\n%s", code, w.output())
-	}
-	if r := s.run([]string{"VAULT_TOKEN="}, "jeton", "token", "lookup"); !strings.Contains(r.out, "oidc-ann") {
-		t.Errorf("the token that was kept: %s%s", r.out, r.errOut)
-	}
+	w.wantAnn(s)
 }
 
 // CVE-2026-33757 with a real browser: the page that the server shows names who asks and the
@@ -433,12 +439,7 @@ func TestCVE_2026_33757_DirectLoginWithARealBrowser(t *testing.T) {
 	if err != nil || page != "You are signed in" {
 		t.Fatalf("page %q: %v\n%s", page, err, w.output())
 	}
-	if code := w.end(); code != 0 {
-		t.Errorf("exit code %d\n%s", code, w.output())
-	}
-	if r := s.run([]string{"VAULT_TOKEN="}, "jeton", "token", "lookup"); !strings.Contains(r.out, "oidc-ann") {
-		t.Errorf("the token that was kept: %s%s", r.out, r.errOut)
-	}
+	w.wantAnn(s)
 }
 
 // Ctrl-C ends the polling, the provider's no is said, and a port that is in use does not matter to

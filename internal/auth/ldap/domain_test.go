@@ -6,10 +6,8 @@ import (
 	"testing"
 
 	"jeton/internal/auth/authtest"
-	"jeton/internal/auth/ldap"
 	"jeton/internal/auth/ldap/ldaptest"
 	"jeton/internal/backend"
-	"jeton/internal/store/embedded"
 	"jeton/internal/store/storetest"
 )
 
@@ -326,21 +324,7 @@ func rotationAfterOldPassword(t *testing.T, d *ldaptest.Domain) {
 func rotationFaultsInDomain(t *testing.T, d *ldaptest.Domain) {
 	storetest.EachFault(t, func(t *testing.T, inject func(*storetest.FaultyStore)) {
 		d.SetPassword("svc-reader", ldaptest.DomainPassword("svc-reader"))
-		inner, err := embedded.OpenMemory()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { inner.Close() })
-		faulty := storetest.Faulty(inner)
-		b := authtest.On(t, faulty, ldap.Refusing(0))
-		b.Must(t, backend.Update, "config", inDomain(d))
-		inject(faulty)
-		_ = rotate(t, b)
-		if err := b.Backend.(backend.Closer).Close(); err != nil {
-			t.Fatal(err)
-		}
-		after := authtest.On(t, inner, ldap.Refusing(0))
-		t.Cleanup(func() { _ = after.Backend.(backend.Closer).Close() })
+		after := rotatedOverFault(t, inDomain(d), inject)
 		inDomainLogin(t, after, "alice", "alice")
 		if err := rotate(t, after); err != nil {
 			t.Errorf("the next rotation: %v", err)

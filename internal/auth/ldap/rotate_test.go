@@ -195,27 +195,34 @@ func TestRotationAnswerLost(t *testing.T) {
 	}
 }
 
+// rotatedOverFault is the method after a rotation in which the store failed, and a restart.
+func rotatedOverFault(t *testing.T, config object, inject func(*storetest.FaultyStore)) *authtest.Bench {
+	t.Helper()
+	inner, err := embedded.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { inner.Close() })
+	faulty := storetest.Faulty(inner)
+	b := authtest.On(t, faulty, ldap.Refusing(0))
+	b.Must(t, backend.Update, "config", config)
+	inject(faulty)
+	_ = rotate(t, b)
+	if err := b.Backend.(backend.Closer).Close(); err != nil {
+		t.Fatal(err)
+	}
+	after := authtest.On(t, inner, ldap.Refusing(0))
+	t.Cleanup(func() { _ = after.Backend.(backend.Closer).Close() })
+	return after
+}
+
 // Every durable step of a rotation fails, fails but is persisted, or is the last thing the process
 // does: the password that the directory has is one of those that are stored.
 func TestRotationFaults(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.Options{})
 	storetest.EachFault(t, func(t *testing.T, inject func(*storetest.FaultyStore)) {
 		s.SetPassword(ldaptest.Reader, ldaptest.ReaderPassword)
-		inner, err := embedded.OpenMemory()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { inner.Close() })
-		faulty := storetest.Faulty(inner)
-		b := authtest.On(t, faulty, ldap.Refusing(0))
-		b.Must(t, backend.Update, "config", bySearch(s))
-		inject(faulty)
-		_ = rotate(t, b)
-		if err := b.Backend.(backend.Closer).Close(); err != nil {
-			t.Fatal(err)
-		}
-		after := authtest.On(t, inner, ldap.Refusing(0))
-		t.Cleanup(func() { _ = after.Backend.(backend.Closer).Close() })
+		after := rotatedOverFault(t, bySearch(s), inject)
 		mustLogin(t, after, "alice")
 		if err := rotate(t, after); err != nil {
 			t.Errorf("the next rotation: %v", err)

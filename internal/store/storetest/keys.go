@@ -73,6 +73,11 @@ func testWithdraw(t *testing.T, s store.Store) {
 			return tx.Withdraw([]byte("brief"))
 		})
 		wantContents(t, s, pair{"other", "2"})
+		// Get may answer from what is remembered of a key, which Scan does not.
+		for _, key := range []string{"k", "brief"} {
+			view(t, s, func(r store.Reader) error { wantAbsent(t, r, key); return nil })
+			update(t, s, func(tx store.Tx) error { wantAbsent(t, tx, key); return nil })
+		}
 	}
 }
 

@@ -71,12 +71,7 @@ func (p *Provider) deviceEndpoint(w http.ResponseWriter, r *http.Request) {
 		"verification_uri_complete": p.URL + "/device?user_code=" + userCode,
 		"expires_in":                int(DeviceLife.Seconds()), "interval": int(DeviceInterval.Seconds()),
 	}
-	for name, v := range p.mu.deviceAnswer {
-		if all[name] = v; v == nil {
-			delete(all, name)
-		}
-	}
-	answer(w, http.StatusOK, all)
+	answer(w, http.StatusOK, altered(all, p.mu.deviceAnswer))
 }
 
 // devicePage is where a person types the code and signs in.

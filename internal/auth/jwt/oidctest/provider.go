@@ -325,12 +325,17 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for name, v := range p.mu.described {
+	answer(w, http.StatusOK, altered(all, p.mu.described))
+}
+
+// altered is all with the members of by in place of its own, and without those that are nil in by.
+func altered(all, by map[string]any) map[string]any {
+	for name, v := range by {
 		if all[name] = v; v == nil {
 			delete(all, name)
 		}
 	}
-	answer(w, http.StatusOK, all)
+	return all
 }
 
 func (p *Provider) keySet(w http.ResponseWriter, _ *http.Request) {
